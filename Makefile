@@ -1,0 +1,46 @@
+# What a checkout can do. Needs python3 (>= 3.11) and make; everything else is installed into .venv.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := plugins/aws_asg plugins/aws_ec2fleet plugins/aws_spotfleet plugins/aws_runinstances
+STAMP := $(VENV)/.installed
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format wheels-test lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+env: $(STAMP) ## Make the environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev -c constraints.txt
+	touch $@
+
+demo: $(STAMP) ## Watch machines come and go over all four AWS APIs, without an AWS account
+	$(BIN)/python -m hfcore.testing.demo
+
+test: $(STAMP) ## Run every test
+	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+lint: $(STAMP) ## Check form and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy hfcore $(PLUGINS:%=%/src)
+
+format: $(STAMP) ## Bring the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+wheels-test: $(STAMP) ## Build the five wheels, install them into an empty environment, and use them there
+	$(BIN)/python -m pytest -q tests/packaging -m wheels
+
+lock: $(STAMP) ## Write the versions in use to constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
