@@ -1,0 +1,120 @@
+"""Own what a hook may use beside its arguments: settings, time, journal, memory, cache and cloud clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from logging import Logger
+    from pathlib import Path
+
+    from hfcore.config import Settings
+
+T = TypeVar("T")
+
+
+class Journal(Protocol):
+    """Intents on disk around each mutating cloud call, so that a death in between loses nothing.
+
+    A step is named by the request and a name of its own (`launch-0`), and is carried out once: `begin` of a step that
+    was begun before gives back the parameters and token of then, and its outcome if it has one. The core forgets a
+    request's steps once their outcome is stored in the request.
+    """
+
+    def begin(self, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Intent:
+        """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before."""
+
+    def done(self, intent: Intent, outcome: Mapping[str, Any]) -> Intent:
+        """Write down what the cloud answered."""
+
+    def drop(self, intent: Intent) -> None:
+        """Take back an intent of which the cloud has made nothing, so that it may be begun anew."""
+
+    def steps(self, request_id: str) -> tuple[Intent, ...]:
+        """Give all steps of a request, oldest first, open and done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One step of a request: a mutating cloud call that is about to be sent, or was answered.
+
+    Args:
+        call: `service:Operation`.
+        parameters: Exactly what is sent, except user data; a replay sends these again.
+        token: Idempotency token, the same for each replay of the step.
+        outcome: What the cloud answered, as the plug-in wrote it down; `None` while that is open.
+        process: Who began it: host, boot id, pid and the pid's start time.
+        replayed: True where `begin` found the step open from before: it may have reached the cloud already.
+    """
+
+    request_id: str
+    step: str
+    call: str
+    parameters: Mapping[str, Any]
+    token: str
+    begun_at: datetime
+    outcome: Mapping[str, Any] | None = None
+    process: str = ""
+    replayed: bool = False
+
+
+class Memory(Protocol):
+    """Small facts worth keeping between calls, such as an image's root device. All of it can be found out again."""
+
+    def recall(self, key: str, max_age: float | None = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Give what was remembered, or `None`; `max_age` in seconds."""
+
+    def remember(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keep a JSON value."""
+
+
+class Cache(Protocol):
+    """Answers that hold for this one call, shared by all plug-ins and threads."""
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """Give the value of `key`, made by the first who asks; an exception is not kept."""
+
+
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """Give the UTC time."""
+
+    def monotonic(self) -> float:
+        """Give seconds that only grow."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a hook may use, for one call of one plug-in. Safe between threads.
+
+    Args:
+        settings: hfcore's settings (`hfcore.config.Settings`).
+        owner: The owner id of this store; everything made carries it as tag `hfcore:owner`.
+        provider: Name of the provider instance (`HF_PROVIDER_NAME`).
+        region: Region and endpoint of the requests at hand; an empty endpoint is the cloud's own.
+        deadline: `clock.monotonic()` at which this call must have ended.
+        clients: Gives a cloud client for a service (`ec2`) and a patience (`patient` to ask, `quick` to create).
+        conf_dir: The provider's conf folder, against which relative paths in templates are meant.
+    """
+
+    settings: Settings
+    owner: str
+    provider: str
+    region: str
+    endpoint: str
+    deadline: float
+    clock: Clock
+    journal: Journal
+    memory: Memory
+    cache: Cache
+    clients: Callable[[str, str], Any]
+    logger: Logger
+    conf_dir: Path

@@ -1,0 +1,291 @@
+"""The plug-in API, whole. A plug-in is a module of functions of these names, marked with `hfcore.hookimpl`.
+
+The module is the target of an entry point in group `hfcore.providers`; the entry point's name is the provider API that
+templates name in `providerApi`. A function takes only those of the arguments that it needs. Every result is a frozen
+value from `hfcore.models`. A hook raises `hfcore.errors.CloudError` when a whole call has failed; partial success is
+data: instances and faults side by side. Anything else that it raises is reported as the plug-in's own fault.
+
+Hooks may be called from several threads and processes at once. A plug-in keeps no state of its own: what it wants to
+see again, it gives back as `provider_data`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from hfcore.context import Context
+    from hfcore.models import (
+        Check,
+        Discovery,
+        Event,
+        Machine,
+        Outcome,
+        OwnedResource,
+        PlannedCall,
+        Problem,
+        ProviderInfo,
+        Provisioned,
+        Reclaim,
+        Release,
+        Released,
+        Request,
+        Template,
+    )
+
+HOOK_VERSION = 1
+"""Version of this file. It grows when a plug-in written for the former one would break."""
+
+PROVIDERS = "hfcore.providers"
+"""Entry-point group of provider plug-ins; the entry point's name is the provider API."""
+
+OBSERVERS = "hfcore.observers"
+"""Entry-point group of plug-ins that implement `on_event` alone; loaded at the first event."""
+
+CLOUDS = "hfcore.clouds"
+"""Entry-point group of a cloud's client factories, by the name that `ProviderInfo.cloud` gives."""
+
+REQUIRED = frozenset(
+    {
+        "provider_info",
+        "validate_template",
+        "provision",
+        "discover_instances",
+        "stop_launching",
+        "release_instances",
+        "owned_resources",
+        "cleanup",
+    }
+)
+"""Hooks without which a provider plug-in is refused. Without `advance` nothing is ever left to do; without
+`reclaimed_instances` the cloud never takes a machine back."""
+
+hookspec = pluggy.HookspecMarker("hfcore")
+hookimpl = pluggy.HookimplMarker("hfcore")
+
+
+@hookspec(firstresult=True)
+def provider_info() -> ProviderInfo:  # type: ignore[empty-body]
+    """Say what this plug-in is. Called once after loading; must not touch the network or import a cloud's SDK.
+
+    Returns:
+        Name, hook version, summary, cloud, permissions, operations, template fields and call budgets.
+
+    Example:
+        return ProviderInfo(name="RunInstances", hook_version=1, summary="Machines by EC2 RunInstances.", cloud="aws")
+    """
+
+
+@hookspec(firstresult=True)
+def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:  # type: ignore[empty-body]
+    """Find everything that is wrong with a template for this API. Pure: no cloud call.
+
+    Args:
+        template: A template whose fields have the right types.
+        context: The context; `settings` may matter to what is right.
+
+    Returns:
+        Every problem, not the first one. An error where the request would mean something else than asked; a warning
+        where a field has no effect.
+
+    Example:
+        return (Problem(field="fleetRole", message="is needed by SpotFleet"),)
+    """
+
+
+@hookspec(firstresult=True)
+def provision(request: Request, template: Template, context: Context) -> Provisioned:  # type: ignore[empty-body]
+    """Ask the cloud for `request.target` units.
+
+    Carried out at most once for a request id: each mutating call stands between `context.journal.begin` and `done`, so
+    that calling it again with the same request, after a death at any point, goes on where it stopped.
+
+    Args:
+        request: The stored request, in status `creating`.
+        template: The template, with the path of its user data.
+        context: The context.
+
+    Returns:
+        Resource ids, the instances already known, faults, provider_data. `final` with no instance means: refused.
+
+    Raises:
+        CloudError: The cloud refused, and nothing was made.
+        OutcomeUnknown: A call was sent and not answered; `provision` is called again later.
+
+    Example:
+        return Provisioned(request_id=request.request_id, resource_ids=("fleet-1",), refills=True)
+    """
+
+
+@hookspec(firstresult=True)
+def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:  # type: ignore[empty-body]
+    """Do what open requests still need before they are asked about: the next chunk, an on-demand remainder.
+
+    Args:
+        requests: Requests in status `in_progress`, before their deadline.
+        context: The context.
+
+    Returns:
+        One `Provisioned` for each request that something was done for; none for the others.
+
+    Raises:
+        CloudError: The cloud refused; the requests stay as they are.
+
+    Example:
+        return ()
+    """
+
+
+@hookspec(firstresult=True)
+def discover_instances(  # type: ignore[empty-body]
+    requests: tuple[Request, ...], context: Context
+) -> tuple[Discovery, ...]:
+    """Ask the cloud which instances stand behind requests, all of them together.
+
+    Args:
+        requests: Requests of this API, region and endpoint. `machine_ids` hold the machines not yet terminal. A request
+            of kind `return` asks about exactly its `machine_ids`.
+        context: The context.
+
+    Returns:
+        One `Discovery` for each request.
+
+    Raises:
+        CloudError: The cloud could not be asked; nothing changes, the fault is told.
+
+    Example:
+        return tuple(Discovery(request_id=r.request_id, observed_at=context.clock.now()) for r in requests)
+    """
+
+
+@hookspec(firstresult=True)
+def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:  # type: ignore[empty-body]
+    """See to it that nothing new comes for these requests; what runs stays.
+
+    Args:
+        requests: Requests that are complete, cancelled or past their deadline.
+        context: The context.
+
+    Returns:
+        One `Outcome` for each request; a resource that is gone already is done.
+
+    Example:
+        return tuple(Outcome(request_id=r.request_id, done=True) for r in requests)
+    """
+
+
+@hookspec(firstresult=True)
+def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:  # type: ignore[empty-body]
+    """End exactly these machines, and see to it that nothing comes in their place.
+
+    Args:
+        releases: Machines by the request that made them.
+        context: The context.
+
+    Returns:
+        One `Released` for each release; an instance that is gone already is success.
+
+    Example:
+        return tuple(
+            Released(request_id=r.request.request_id, ending=frozenset(m.instance_id for m in r.machines))
+            for r in releases
+        )
+    """
+
+
+@hookspec(firstresult=True)
+def reclaimed_instances(  # type: ignore[empty-body]
+    machines: tuple[Machine, ...], context: Context
+) -> tuple[Reclaim, ...]:
+    """Find those of our live machines that the cloud is taking, or has taken, back.
+
+    Args:
+        machines: Live machines of this API that Host Factory has not returned.
+        context: The context; its cache lets all plug-ins of a cloud share one answer.
+
+    Returns:
+        One `Reclaim` for each such machine, with the moment.
+
+    Example:
+        return ()
+    """
+
+
+@hookspec(firstresult=True)
+def owned_resources(context: Context) -> tuple[OwnedResource, ...]:  # type: ignore[empty-body]
+    """List everything of this API in the cloud that carries our owner tag.
+
+    Args:
+        context: The context; `owner` is the tag's value.
+
+    Returns:
+        Instances, fleets, groups, launch templates, each with the request id of its tag.
+
+    Example:
+        return (OwnedResource(kind="group", resource_id="hf-req-1", request_id="req-1"),)
+    """
+
+
+@hookspec(firstresult=True)
+def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:  # type: ignore[empty-body]
+    """Remove the emptied resources of requests: fleet, group, the request's own launch template.
+
+    Args:
+        requests: Requests that have ended and whose machines are all terminal.
+        context: The context.
+
+    Returns:
+        One `Outcome` for each request; a resource that is gone already is done. Not done is tried again later.
+
+    Example:
+        return tuple(Outcome(request_id=r.request_id, done=True) for r in requests)
+    """
+
+
+@hookspec(firstresult=True)
+def plan(  # type: ignore[empty-body]
+    request: Request, template: Template, context: Context
+) -> tuple[PlannedCall, ...]:
+    """Give the exact calls that `provision` would make, unsent (dry run). Optional.
+
+    Args:
+        request: A request that is not stored.
+        template: The template.
+        context: The context.
+
+    Returns:
+        The calls in order, without user data.
+
+    Example:
+        return (PlannedCall(service="ec2", operation="RunInstances", parameters={"MinCount": 1, "MaxCount": 2}),)
+    """
+
+
+@hookspec(firstresult=True)
+def check(template: Template, context: Context) -> tuple[Check, ...]:  # type: ignore[empty-body]
+    """Confirm in the cloud what a template names, without making anything. Optional, for `hfcore doctor`.
+
+    Args:
+        template: A valid template.
+        context: The context.
+
+    Returns:
+        One `Check` for each thing that the cloud can confirm; `not checked` with a reason is a legal result.
+
+    Example:
+        return (Check(name="image", status="ok", message="ami-1 is available"),)
+    """
+
+
+@hookspec
+def on_event(event: Event) -> None:
+    """See what happened. For observers; an error is logged and stops nothing.
+
+    Args:
+        event: What happened, to which request, when.
+
+    Example:
+        print(event.name, event.request_id)
+    """

@@ -1,0 +1,507 @@
+"""Own the frozen values that cross hfcore's boundaries: requests, machines, templates, and what plug-ins give back.
+
+Nothing here knows AWS, files or JSON. Times are timezone-aware UTC `datetime`s, durations are seconds, capacity is in
+units: a machine of weight 1 is one unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+PriceType = Literal["ondemand", "spot", "heterogeneous"]
+FleetType = Literal["instant", "request", "maintain"]
+VolumeType = Literal["gp2", "gp3", "io1", "io2", "standard"]
+AllocationStrategy = Literal[
+    "capacityOptimized",
+    "capacityOptimizedPrioritized",
+    "diversified",
+    "lowestPrice",
+    "priceCapacityOptimized",
+]
+OnDemandStrategy = Literal["lowestPrice", "prioritized"]
+
+
+class RequestKind(StrEnum):
+    """What Host Factory asked for: machines (`req-…`), or that machines go (`ret-…`)."""
+
+    CREATE = "create"
+    RETURN = "return"
+
+
+class RequestStatus(StrEnum):
+    """Where a request stands. `lifecycle` alone moves it; the last four are final."""
+
+    CREATING = "creating"  # stored; its resource is being asked for
+    IN_PROGRESS = "in_progress"  # the resource exists, or the return has been taken on
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"  # ended short of its target, with what there is
+    FAILED = "failed"  # nothing was made
+    CANCELLED = "cancelled"  # by a person
+
+
+class MachineStatus(StrEnum):
+    """A machine's state, in the words that Host Factory and EC2 share."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+
+
+class FaultKind(StrEnum):
+    """What a fault means for what to do next, whatever the cloud calls it."""
+
+    CAPACITY = "capacity"  # the cloud has none of it now; another pool or a later time may
+    THROTTLE = "throttle"  # asked too fast
+    TRANSIENT = "transient"  # the cloud or the way to it failed; asking again may help
+    PERMISSION = "permission"  # the credentials may not do it
+    INVALID = "invalid"  # the request itself is wrong
+    QUOTA = "quota"  # a limit of the account
+    GONE = "gone"  # the thing named no longer exists
+    UNKNOWN = "unknown"
+
+
+RETRYABLE = frozenset({FaultKind.CAPACITY, FaultKind.THROTTLE, FaultKind.TRANSIENT})
+
+
+class Severity(StrEnum):
+    """How much a problem in a template matters."""
+
+    ERROR = "error"  # the request would mean something else than asked: the template is not used
+    WARNING = "warning"  # the field is unknown, or has no effect here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that went wrong in the cloud, as data that stands beside what went right.
+
+    Args:
+        code: The cloud's own error code, such as `InsufficientInstanceCapacity`.
+        message: A sentence for people; holds no secret and no user data.
+        kind: What the code means for what to do next.
+        subject: What it happened to (a pool, an instance, a resource); empty for the request as a whole.
+    """
+
+    code: str
+    message: str
+    kind: FaultKind = FaultKind.UNKNOWN
+    subject: str = ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same thing, asked for later, may go well."""
+        return self.kind in RETRYABLE
+
+    def __str__(self) -> str:
+        where = f" ({self.subject})" if self.subject else ""
+        return f"{self.code}{where}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, or has no effect, in a template.
+
+    Args:
+        field: The field as the file spells it; empty for the template as a whole.
+        message: What is wrong.
+        severity: Whether the template can be used all the same.
+        hint: What to do about it.
+        template_id: The template; filled in by the core where a plug-in leaves it empty.
+        source: The file; filled in by the core.
+    """
+
+    field: str
+    message: str
+    severity: Severity = Severity.ERROR
+    hint: str = ""
+    template_id: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.source, self.template_id, self.field) if part)
+        return f"{place}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One kind of machine that Host Factory may ask for.
+
+    The fields are those of IBM's AWS plug-in in snake case (Host Factory, `awsprov_templates.json` reference), beside
+    `provider_api` and `fleet_type`, which are ours. What a file leaves out is `None` or empty.
+
+    Args:
+        template_id: At most 64 of `0-9A-Za-z-_`.
+        max_number: Most units alive at once; -1 is no limit.
+        attributes: Host Factory's attributes, name to `(type, value)`, such as `("Numeric", "4")`.
+        provider_api: The entry-point name of the plug-in, such as `EC2Fleet`.
+        image_id: `ami-…`, or the path of an SSM parameter that holds one.
+        vm_types: Instance type to weight (units); `vmType` gives one of weight 1.
+        vm_types_on_demand: The same for the on-demand part, where it differs.
+        vm_types_priority: Instance type to priority; the lowest number is tried first.
+        max_spot_price: US dollars for one unit and hour.
+        spot_fleet_request_expiry: Minutes until the request's deadline.
+        percent_on_demand: Share of the target bought on demand, 0 to 100.
+        pools_count: Spot pools to use with `lowestPrice`.
+        root_device_volume_size: GiB.
+        instance_tags: Tags for each instance, beside hfcore's own.
+        instance_profile: Name or ARN.
+        user_data_script: Path of the start-up script.
+        fleet_role: ARN of the role that Spot Fleet works with.
+        extra: Fields of the file that hfcore does not know; a plug-in may claim some by its `template_fields`.
+    """
+
+    template_id: str
+    max_number: int = -1
+    attributes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    provider_api: str | None = None
+    fleet_type: FleetType | None = None
+    image_id: str | None = None
+    subnet_id: tuple[str, ...] = ()
+    vm_types: Mapping[str, int] = field(default_factory=dict)
+    vm_types_on_demand: Mapping[str, int] = field(default_factory=dict)
+    vm_types_priority: Mapping[str, int] = field(default_factory=dict)
+    price_type: PriceType | None = None
+    root_device_volume_size: int | None = None
+    volume_type: VolumeType | None = None
+    iops: int | None = None
+    instance_tags: Mapping[str, str] = field(default_factory=dict)
+    key_name: str | None = None
+    security_group_ids: tuple[str, ...] = ()
+    fleet_role: str | None = None
+    max_spot_price: float | None = None
+    spot_fleet_request_expiry: int | None = None
+    allocation_strategy: AllocationStrategy | None = None
+    allocation_strategy_on_demand: OnDemandStrategy | None = None
+    percent_on_demand: int | None = None
+    pools_count: int | None = None
+    instance_profile: str | None = None
+    user_data_script: str | None = None
+    launch_template_id: str | None = None
+    launch_template_version: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of Host Factory's, as it is stored.
+
+    In `discover_instances` a plug-in is handed requests whose `machine_ids` hold only the machines not yet terminal. A
+    request of kind `return` then asks about exactly these machines, of which the plug-in's API made each one.
+
+    Args:
+        request_id: `req-<uuid>` for machines asked for, `ret-<uuid>` for a return.
+        target: Units asked for; for a return, machines.
+        provider_api: The API that serves the request for life; empty for a return, which may span several.
+        cloud: The plug-in's cloud, such as `aws`.
+        distribution: The distribution whose plug-in serves the request, and its version.
+        template: Snapshot of the template; holds a path, but never the content, of user data.
+        resource_ids: What was created: group names, fleet ids, reservation ids.
+        machine_ids: The instance ids known to belong to it.
+        region: Region, endpoint and account in which the request lives for life.
+        deadline: After it nothing more is launched.
+        provider_data: What the plug-in wants to see again, as JSON values.
+        refills: Whether the resource replaces a machine that dies, until it is frozen.
+        frozen: `stop_launching` has been done.
+        cleaned: `cleanup` has been done.
+        faults: What the cloud gave as reasons for a shortfall, newest last.
+        process: Who is creating it: host, boot id, pid and the pid's start time.
+        vanished_at: When all its live machines were first missing from an answer; `None` while they are seen.
+    """
+
+    request_id: str
+    kind: RequestKind = RequestKind.CREATE
+    status: RequestStatus
+    message: str = ""
+    template_id: str = ""
+    target: int = 0
+    provider_api: str = ""
+    cloud: str = ""
+    distribution: str = ""
+    version: str = ""
+    template: Template | None = None
+    resource_ids: tuple[str, ...] = ()
+    machine_ids: tuple[str, ...] = ()
+    region: str = ""
+    endpoint: str = ""
+    account_id: str = ""
+    created_at: datetime
+    deadline: datetime | None = None
+    ended_at: datetime | None = None
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+    refills: bool = False
+    frozen: bool = False
+    cleaned: bool = False
+    faults: tuple[Fault, ...] = ()
+    process: str = ""
+    vanished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine, as it is stored.
+
+    Args:
+        instance_id: The cloud's id of it, unique for ever.
+        resource_id: The group, fleet or reservation that it came from.
+        name: The host name by which it joins the cluster; names may repeat, ids do not.
+        launch_time: When the cloud launched it.
+        price_type: `ondemand` or `spot`.
+        weight: Units that it counts for.
+        observed_at: Start of the cloud call that saw it so; the newer observation wins.
+        listed: Whether the cloud has listed it since its creation; absent afterwards means gone.
+        return_id: The return that it belongs to, once Host Factory has given it back.
+        message: Why it is not running, where the cloud says.
+    """
+
+    instance_id: str
+    request_id: str
+    resource_id: str = ""
+    status: MachineStatus
+    name: str = ""
+    private_ip: str = ""
+    public_ip: str = ""
+    private_dns: str = ""
+    public_dns: str = ""
+    launch_time: datetime | None = None
+    instance_type: str = ""
+    price_type: str = ""
+    zone: str = ""
+    weight: float = 1.0
+    observed_at: datetime
+    listed: bool = False
+    return_id: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance as a cloud shows it, in words that no cloud owns.
+
+    Args:
+        listed: False where only the answer to its creation names it, without state and addresses.
+        tags: All its tags.
+        message: The cloud's reason for its state, if it gives one.
+    """
+
+    instance_id: str
+    resource_id: str = ""
+    status: MachineStatus = MachineStatus.PENDING
+    private_ip: str = ""
+    public_ip: str = ""
+    private_dns: str = ""
+    public_dns: str = ""
+    launch_time: datetime | None = None
+    instance_type: str = ""
+    price_type: str = ""
+    zone: str = ""
+    weight: float = 1.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    listed: bool = True
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """What `provision` or `advance` made: instances and faults side by side.
+
+    Args:
+        resource_ids: All resources of the request so far.
+        instances: Instances already known.
+        faults: What went wrong beside it.
+        provider_data: Replaces the request's `provider_data`.
+        refills: Whether the resource replaces a machine that dies.
+        final: True if nothing more can come of it: with no instance the request has failed.
+        account_id: The account in which it was made, if the answer tells.
+    """
+
+    request_id: str
+    resource_ids: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+    refills: bool = False
+    final: bool = False
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What the cloud shows behind one request.
+
+    Args:
+        instances: Every instance seen, those that are ending or gone included.
+        fulfilled: Units that are running now; what was returned before is added by the core.
+        target: Units the resource aims at, if it is not the request's own target.
+        final: True if nothing more will come by itself.
+        faults: Reasons for a shortfall, newest last.
+        observed_at: Start of the earliest cloud call behind this answer.
+        thorough: True if a machine that is absent here was asked for and is not known to the cloud; False leaves
+            absent machines as they are, because the answer can't tell.
+        account_id: The account that answered, if the answer tells.
+        message: A sentence for people on how this was found out, where it is not the usual way.
+    """
+
+    request_id: str
+    instances: tuple[Instance, ...] = ()
+    fulfilled: float = 0.0
+    final: bool = False
+    faults: tuple[Fault, ...] = ()
+    observed_at: datetime
+    thorough: bool = True
+    account_id: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of `stop_launching` or `cleanup` for one request.
+
+    Args:
+        done: The cloud has confirmed it, or there was nothing to do; False is tried again later.
+        faults: Why it is not done.
+    """
+
+    request_id: str
+    done: bool
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Machines of one request that are to go: exactly these.
+
+    Args:
+        request: The request that made them.
+        machines: The machines to end.
+        return_id: The return that asks for it.
+    """
+
+    request: Request
+    machines: tuple[Machine, ...]
+    return_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What became of one `Release`.
+
+    Args:
+        ending: Instance ids that are ending, or are gone already.
+        faults: Instance id to the reason why it could not be ended; it is tried again later.
+    """
+
+    request_id: str
+    ending: frozenset[str] = frozenset()
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaim:
+    """A machine that the cloud is taking, or has taken, back.
+
+    Args:
+        code: The cloud's own word for it, such as `instance-terminated-no-capacity`.
+        at: When the machine stops; `None` if it is gone already or the cloud does not say.
+        status: The machine's state as it was seen; `None` if the cloud no longer knows it.
+    """
+
+    instance_id: str
+    code: str
+    message: str
+    at: datetime | None = None
+    status: MachineStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedResource:
+    """Something in the cloud that carries our owner tag.
+
+    Args:
+        kind: `instance`, `fleet`, `spot-fleet`, `group`, `launch-template`, or a plug-in's own word.
+        status: The cloud's word for its state.
+    """
+
+    kind: str
+    resource_id: str
+    request_id: str = ""
+    template_id: str = ""
+    status: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """One cloud call that `provision` would make, unsent; user data is left out.
+
+    Args:
+        parameters: The call's parameters, as JSON values.
+    """
+
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One live check for `hfcore doctor`.
+
+    Args:
+        status: `ok`, `warning`, `error`, or `not checked` with the reason in `message`.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "error", "not checked"]
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderInfo:
+    """What a plug-in says of itself.
+
+    Args:
+        name: The provider API, as the entry point spells it.
+        hook_version: The version of `hfcore.hookspecs` that it was written for.
+        summary: One sentence for `hfcore plugins list`.
+        cloud: The cloud whose clients it uses (`aws`); requests of one cloud can be found again by its other plug-ins.
+        iam_actions: Permissions that it needs, in the cloud's spelling.
+        operations: Cloud operations that it calls, as `service:Operation`.
+        template_fields: Template fields (as files spell them) that it honours, its own ones included.
+        call_budgets: What is measured to its most cloud calls, in words, for people and for the contract suite.
+    """
+
+    name: str
+    hook_version: int
+    summary: str
+    cloud: str = ""
+    iam_actions: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    template_fields: tuple[str, ...] = ()
+    call_budgets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, for observers.
+
+    Args:
+        name: `request.created`, `request.ended`, `machine.found`, `machine.ended`, `return.created`, `return.ended`.
+        detail: JSON values; no secrets.
+    """
+
+    name: str
+    at: datetime
+    request_id: str
+    detail: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,431 @@
+"""Own finding, loading, judging and calling plug-ins; nobody else touches pluggy's manager.
+
+A provider API's name is its entry point's name, so a call imports the one plug-in that it needs. What is wrong with a
+plug-in is kept as the reason in its record; it harms no other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pluggy
+
+from hfcore import hookspecs
+from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider
+from hfcore.models import (
+    Check,
+    Discovery,
+    Outcome,
+    OwnedResource,
+    PlannedCall,
+    Problem,
+    ProviderInfo,
+    Provisioned,
+    Reclaim,
+    Released,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from logging import Logger
+    from types import ModuleType
+
+    from hfcore.context import Context
+    from hfcore.models import Event, Machine, Release, Request, Template
+
+T = TypeVar("T")
+
+
+class PluginStatus(StrEnum):
+    """What can be said of an installed plug-in."""
+
+    ACTIVE = "active"
+    FAILED = "failed"  # does not import, or its hooks do not fit the specification
+    INCOMPATIBLE = "incompatible"  # made for another hook version
+    CONFLICT = "conflict"  # two distributions claim its name
+    DISABLED = "disabled"  # by the settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An entry point of group `hfcore.providers`, not imported yet.
+
+    Args:
+        name: The provider API.
+        module: The module of hook implementations.
+        source: Where its distribution stands.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginRecord:
+    """What `hfcore plugins list` shows of one entry point.
+
+    Args:
+        candidate: The entry point.
+        status: Whether it can be used.
+        reason: Why it can't; empty for an active one.
+        info: What the plug-in says of itself, where it could be asked.
+        hooks: The hooks that it implements.
+    """
+
+    candidate: Candidate
+    status: PluginStatus
+    reason: str = ""
+    info: ProviderInfo | None = None
+    hooks: tuple[str, ...] = ()
+
+
+class Provider:
+    """One usable plug-in, with a typed method for each hook.
+
+    An unexpected exception, or a result of the wrong type, becomes one `PluginCallError` that names the distribution,
+    its version and the hook; hfcore's own errors pass.
+    """
+
+    def __init__(self, candidate: Candidate, info: ProviderInfo, manager: pluggy.PluginManager, plugin: object) -> None:
+        self.candidate = candidate
+        self.info = info
+        self._manager = manager
+        self._plugin = plugin
+
+    @property
+    def name(self) -> str:
+        """The provider API, as the entry point spells it."""
+        return self.candidate.name
+
+    def validate_template(self, template: Template, context: Context) -> tuple[Problem, ...]:
+        """Call the hook of this name."""
+        return self._several("validate_template", Problem, template=template, context=context)
+
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        """Call the hook of this name."""
+        result = self._call("provision", request=request, template=template, context=context)
+        return self._checked("provision", result, Provisioned)
+
+    def advance(self, requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
+        """Call the hook of this name."""
+        return self._several("advance", Provisioned, requests=requests, context=context)
+
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        """Call the hook of this name; each request gets its answer."""
+        return self._one_each("discover_instances", Discovery, requests, context)
+
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        """Call the hook of this name; each request gets its answer."""
+        return self._one_each("stop_launching", Outcome, requests, context)
+
+    def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        """Call the hook of this name; each request gets its answer."""
+        return self._one_each("cleanup", Outcome, requests, context)
+
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        """Call the hook of this name."""
+        return self._several("release_instances", Released, releases=releases, context=context)
+
+    def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
+        """Call the hook of this name."""
+        return self._several("reclaimed_instances", Reclaim, machines=machines, context=context)
+
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        """Call the hook of this name."""
+        return self._several("owned_resources", OwnedResource, context=context)
+
+    def plan(self, request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
+        """Call the hook of this name."""
+        return self._several("plan", PlannedCall, request=request, template=template, context=context)
+
+    def check(self, template: Template, context: Context) -> tuple[Check, ...]:
+        """Call the hook of this name."""
+        return self._several("check", Check, template=template, context=context)
+
+    def _call(self, hook: str, **arguments: object) -> object:
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not self._plugin]
+        caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
+        try:
+            return caller(**arguments)
+        except HfcoreError:
+            raise
+        except Exception as error:  # the plug-in's boundary: whatever it raises is its own fault, said once
+            raise PluginCallError(
+                f"{self._culprit(hook)} raised {type(error).__name__}: {error}",
+                hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
+            ) from error
+
+    def _several(self, hook: str, kind: type[T], **arguments: object) -> tuple[T, ...]:
+        result = self._call(hook, **arguments)
+        if result is None:  # the hook is optional and not implemented
+            return ()
+        return tuple(self._checked(hook, item, kind) for item in self._checked(hook, result, tuple))
+
+    def _one_each(self, hook: str, kind: type[T], requests: tuple[Request, ...], context: Context) -> tuple[T, ...]:
+        results = self._several(hook, kind, requests=requests, context=context)
+        asked = sorted(request.request_id for request in requests)
+        answered = sorted(cast("Any", result).request_id for result in results)
+        if asked != answered:
+            raise PluginCallError(
+                f"{self._culprit(hook)} answered for {answered}, and was asked for {asked}",
+                hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
+            )
+        return results
+
+    def _checked(self, hook: str, result: object, kind: type[T]) -> T:
+        if isinstance(result, kind):
+            return result
+        raise PluginCallError(
+            f"{self._culprit(hook)} returned {type(result).__name__}, expected {kind.__name__}",
+            hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
+        )
+
+    def _culprit(self, hook: str) -> str:
+        return f"plug-in {self.name} ({self.candidate.distribution} {self.candidate.version}): {hook}()"
+
+
+class Plugins:
+    """All installed plug-ins, by name without regard to case.
+
+    Args:
+        candidates: The entry points of group `hfcore.providers`.
+        pins: Provider API to the distribution that is to serve it, where two claim it (setting `plugins`).
+        disabled: Provider APIs that are not to be used (setting `disabled_plugins`).
+        observers: The entry points of group `hfcore.observers`; imported at the first event.
+    """
+
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        *,
+        logger: Logger,
+        pins: Mapping[str, str] | None = None,
+        disabled: Iterable[str] = (),
+        observers: Iterable[Candidate] = (),
+    ) -> None:
+        self._candidates = tuple(candidates)
+        self._pins = {name.casefold(): _normal(dist) for name, dist in (pins or {}).items()}
+        self._disabled = frozenset(name.casefold() for name in disabled)
+        self._observer_candidates = tuple(observers)
+        self._observers: pluggy.PluginManager | None = None
+        self._logger = logger
+        self._manager = pluggy.PluginManager("hfcore")
+        self._manager.add_hookspecs(hookspecs)
+        self._loaded: dict[tuple[str, str], Provider | PluginRecord] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Give the names of all installed provider APIs, without importing any."""
+        return tuple(sorted({candidate.name for candidate in self._candidates}, key=str.casefold))
+
+    def provider(self, name: str, distribution: str = "") -> Provider:
+        """Give the plug-in of a provider API, imported.
+
+        Args:
+            name: The provider API, in any case.
+            distribution: The distribution that a stored request names; it decides where two claim the name.
+
+        Raises:
+            UnknownProvider: No installed plug-in has this name.
+            PluginUnusable: There is one, but it is broken, conflicting, disabled or incompatible.
+        """
+        rows = [row for row in self._candidates if row.name.casefold() == name.casefold()]
+        if not rows:
+            raise UnknownProvider(f"provider API {name!r} is not installed", hint=self._installed_hint())
+        kept = [row for row in rows if _normal(row.distribution) == _normal(distribution)] if distribution else []
+        loaded = self._judge((kept or rows)[0], alone=bool(kept))
+        if isinstance(loaded, Provider):
+            return loaded
+        raise PluginUnusable(
+            f"plug-in {loaded.candidate.name} of {loaded.candidate.distribution} "
+            f"{loaded.candidate.version} is {loaded.status}: {loaded.reason}",
+            hint="see: hfcore plugins list",
+        )
+
+    def records(self) -> tuple[PluginRecord, ...]:
+        """Judge every installed plug-in: import each, and give what became of it, broken ones included."""
+        return tuple(self._record(row) for row in sorted(self._candidates, key=lambda row: row.name.casefold()))
+
+    def template_fields(self) -> frozenset[str]:
+        """Give the template fields that usable plug-ins honour, as files spell them."""
+        infos = (record.info for record in self.records() if record.status is PluginStatus.ACTIVE)
+        return frozenset(name for info in infos if info for name in info.template_fields)
+
+    def notify(self, event: Event) -> None:
+        """Tell every observer; what one raises is logged and stops nothing."""
+        if self._observers is None:
+            self._observers = self._load_observers()
+        for plugin in self._observers.get_plugins():
+            others = [other for other in self._observers.get_plugins() if other is not plugin]
+            try:
+                self._observers.subset_hook_caller("on_event", remove_plugins=others)(event=event)
+            except Exception as error:  # noqa: BLE001 - an observer's fault is never the caller's
+                self._logger.warning("observer %s failed at %s: %s", plugin, event.name, error)
+
+    def _judge(self, row: Candidate, *, alone: bool = False) -> Provider | PluginRecord:
+        objection = self._objection(row, alone=alone)
+        if objection:
+            return objection
+        key = (row.name, row.distribution)
+        if key not in self._loaded:
+            self._loaded[key] = self._load(row)
+        return self._loaded[key]
+
+    def _objection(self, row: Candidate, *, alone: bool) -> PluginRecord | None:
+        """Give the reason not to import a plug-in at all: disabled, or its name claimed twice and not decided."""
+        key = row.name.casefold()
+        if key in self._disabled:
+            return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason="setting disabled_plugins names it")
+        claims = {_normal(other.distribution) for other in self._candidates if other.name.casefold() == key}
+        pin = self._pins.get(key)
+        if pin and pin != _normal(row.distribution) and not alone:
+            return PluginRecord(
+                candidate=row, status=PluginStatus.DISABLED, reason=f"setting plugins gives {row.name} to {pin}"
+            )
+        if len(claims) > 1 and not pin and not alone:
+            return PluginRecord(
+                candidate=row,
+                status=PluginStatus.CONFLICT,
+                reason=f"{' and '.join(sorted(claims))} both claim {row.name}: "
+                f'decide by the setting plugins = {{{row.name} = "…"}}',
+            )
+        return None
+
+    def _load(self, row: Candidate) -> Provider | PluginRecord:
+        try:
+            module = import_module(row.module)
+            info = _ask_info(module)
+        except (Exception, SystemExit) as error:  # a plug-in may raise what it likes
+            self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=f"{type(error).__name__}: {error}")
+        if info.hook_version != hookspecs.HOOK_VERSION:
+            return PluginRecord(
+                candidate=row,
+                status=PluginStatus.INCOMPATIBLE,
+                info=info,
+                reason=f"made for hook version {info.hook_version}; this hfcore has {hookspecs.HOOK_VERSION}: "
+                f"pip install --upgrade hfcore {row.distribution}",
+            )
+        try:
+            self._register(module)
+        except Exception as error:  # noqa: BLE001 - pluggy raises several kinds, none of which may harm the others
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, info=info, reason=_first_line(error))
+        return Provider(row, info, self._manager, module)
+
+    def _register(self, module: ModuleType) -> None:
+        if self._manager.is_registered(module):  # an alias: a second entry point with the same target
+            return
+        missing = sorted(name for name in hookspecs.REQUIRED if not _is_hook(self._manager, module, name))
+        if missing:
+            raise TypeError(f"implements no {', '.join(missing)}")
+        self._manager.register(module)
+        try:
+            self._manager.check_pending()  # finds hooks that the specification does not have
+        except pluggy.PluginValidationError:
+            self._manager.unregister(module)
+            raise
+
+    def _record(self, row: Candidate) -> PluginRecord:
+        judged = self._judge(row)
+        if isinstance(judged, PluginRecord):
+            return judged
+        callers = self._manager.get_hookcallers(judged._plugin) or []  # noqa: SLF001 - the facade's own part
+        hooks = tuple(sorted(caller.name for caller in callers))
+        return PluginRecord(candidate=row, status=PluginStatus.ACTIVE, info=judged.info, hooks=hooks)
+
+    def _load_observers(self) -> pluggy.PluginManager:
+        manager = pluggy.PluginManager("hfcore")
+        manager.add_hookspecs(hookspecs)
+        for row in self._observer_candidates:
+            try:
+                manager.register(import_module(row.module), name=row.name)
+            except (Exception, SystemExit):  # a broken observer harms nothing
+                self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
+        return manager
+
+    def _installed_hint(self) -> str:
+        names = ", ".join(self.names())
+        return f"installed: {names}; see: hfcore plugins list" if names else "no provider plug-in is installed"
+
+
+def installed(group: str) -> tuple[Candidate, ...]:
+    """List the entry points of a group in this environment, without importing any."""
+    found = {}
+    for point in metadata.entry_points(group=group):
+        dist = point.dist
+        row = Candidate(
+            name=point.name,
+            module=point.module,
+            distribution=dist.name if dist else "",
+            version=dist.version if dist else "",
+            source=str(dist.locate_file("")) if dist else "",
+        )
+        # A folder that stands twice on sys.path shows its distributions twice.
+        found[(row.name, row.distribution, row.module)] = row
+    return tuple(found.values())
+
+
+def cloud_clients(cloud: str) -> Callable[..., Callable[[str, str], Any]]:
+    """Give what makes the clients of a cloud (entry-point group `hfcore.clouds`); called once for a region.
+
+    Raises:
+        UnknownProvider: No installed distribution knows the cloud.
+    """
+    for point in metadata.entry_points(group=hookspecs.CLOUDS, name=cloud):
+        return cast("Callable[..., Callable[[str, str], Any]]", point.load())
+    raise UnknownProvider(f"no installed distribution makes clients for cloud {cloud!r}")
+
+
+def fingerprint() -> str:
+    """Tell this set of installed distributions from another one, without reading them.
+
+    Installing or removing a distribution changes the modification time of the folder that it stands in.
+    """
+    marks = []
+    for folder in sys.path:
+        try:
+            marks.append(f"{folder}:{os.stat(folder or '.').st_mtime_ns}")  # noqa: PTH116 - at start-up, each import counts
+        except OSError:
+            marks.append(f"{folder}:-")
+    return "\n".join(marks)
+
+
+def _ask_info(module: ModuleType) -> ProviderInfo:
+    info = module.provider_info()
+    if not isinstance(info, ProviderInfo):
+        raise TypeError(f"provider_info() returned {type(info).__name__}, expected ProviderInfo")
+    return info
+
+
+def _is_hook(manager: pluggy.PluginManager, module: ModuleType, name: str) -> bool:
+    return hasattr(module, name) and manager.parse_hookimpl_opts(module, name) is not None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines) or type(error).__name__
+
+
+def _normal(distribution: str) -> str:
+    """Spell a distribution's name as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+__all__ = [
+    "Candidate",
+    "PluginRecord",
+    "PluginStatus",
+    "Plugins",
+    "Provider",
+    "cloud_clients",
+    "fingerprint",
+    "installed",
+]
