@@ -1,0 +1,256 @@
+"""Own finding and reading a provider instance's template files, and keeping the result between calls.
+
+The files are looked at afresh at each call, because Host Factory's REST API may rewrite them at any time. Parsing takes
+longer than a whole call may, so its result is kept in the work folder for as long as nothing that it came from changes.
+What a field may be is `hfcore.templatefields`; what an API honours is its plug-in's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hfcore import __version__
+from hfcore.config import SETTINGS, parse_json, read_file
+from hfcore.errors import ConfigError, HfcoreError, TemplateError, UnknownTemplate
+from hfcore.models import EMPTY, Problem, Severity, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from hfcore.config import Settings
+
+    Claimed = Callable[[], frozenset[str]]
+    Check = Callable[[Template], tuple[Problem, ...]]
+
+OWN_FILE = "templates.json"
+IBM_FILE = "prov_templates.json"
+_ID_SPELLINGS = ("templateId", "template_id")
+_HINT = "lay out a provider instance with `hfcore init`, or put IBM's awsprov_templates.json there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSet:
+    """The templates of a provider instance.
+
+    Args:
+        templates: Those that can be used, in the order of the files.
+        problems: Everything that is wrong or has no effect, in the same order. A template with an error is left out.
+    """
+
+    templates: tuple[Template, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def get(self, template_id: str) -> Template | None:
+        """Give the usable template of this id, if there is one."""
+        return next((template for template in self.templates if template.template_id == template_id), None)
+
+    def require(self, template_id: str) -> Template:
+        """Give the usable template of this id.
+
+        Raises:
+            TemplateError: It has errors; they are in the exception.
+            UnknownTemplate: No file has it.
+        """
+        template = self.get(template_id)
+        if template:
+            return template
+        wrong = tuple(each for each in self.problems if each.template_id == template_id and _is_error(each))
+        if wrong:
+            said = "; ".join(str(problem) for problem in wrong)
+            raise TemplateError(f"template {template_id} has errors: {said}", problems=wrong, hint="correct the file")
+        known = ", ".join(template.template_id for template in self.templates)
+        raise UnknownTemplate(f"there is no template {template_id}", hint=f"there are: {known or 'none'}")
+
+
+def infer_provider_api(template: Template) -> str:
+    """Give the provider API of a template, by its price type where it names none.
+
+    Spot goes to Spot Fleet only where the role is given that IBM's plug-in needs for it.
+    """
+    if template.provider_api:
+        return template.provider_api
+    if template.price_type in (None, "ondemand"):
+        return "RunInstances"
+    return "SpotFleet" if template.fleet_role else "EC2Fleet"
+
+
+def load_templates(settings: Settings, *, claimed: Claimed, check: Check, fingerprint: str) -> TemplateSet:
+    """Read the template files of a provider instance, or give what was kept of reading the same files before.
+
+    Args:
+        settings: The settings; all but those of the log may matter to `check`.
+        claimed: Gives the fields beside hfcore's own that plug-ins honour, as files spell them.
+        check: A plug-in's own validation of a template whose fields are right; must depend on nothing but the
+            template, the settings and the plug-in. It and `claimed` are called only where nothing is kept.
+        fingerprint: Changes whenever plug-ins are installed, removed or changed.
+
+    Raises:
+        ConfigError: There is no template file, or one can't be read, is not JSON or has no list `templates`.
+    """
+    sources = _read_sources(settings)
+    digest = _digest(settings, sources, fingerprint)
+    cache = settings.work_dir / "cache" / "templates.json"
+    found = _kept(cache, digest, sources)
+    if found is None:
+        entries, problems = _parse(sources, claimed, check)
+        _keep(cache, digest, entries, problems)
+        found = TemplateSet(templates=tuple(entry.template for entry in entries), problems=problems)
+    return found
+
+
+class _Source(NamedTuple):
+    """One template file as it is now."""
+
+    path: Path
+    data: bytes
+
+
+class _Entry(NamedTuple):
+    """One usable template and where it stands: file, place in the list, and its extra fields' spellings there."""
+
+    template: Template
+    source: str
+    place: int
+    extra: Mapping[str, str]
+
+
+def _read_sources(settings: Settings) -> tuple[_Source, ...]:
+    folder = settings.conf_dir
+    instance = folder / f"{settings.provider}{IBM_FILE}"
+    ibm = [instance] if instance.exists() else sorted(folder.glob(f"*{IBM_FILE}"))
+    own = folder / OWN_FILE
+    paths = [*ibm, own] if own.exists() else ibm
+    if not paths:
+        raise ConfigError(f"{folder} holds no template file: neither *{IBM_FILE} nor {OWN_FILE}", hint=_HINT)
+    return tuple(_Source(path, read_file(path)) for path in paths)
+
+
+def _digest(settings: Settings, sources: tuple[_Source, ...], fingerprint: str) -> str:
+    import hashlib
+
+    values = {name: getattr(settings, name) for name in SETTINGS if not name.startswith("log_")}
+    digest = hashlib.sha256(repr((__version__, fingerprint, values)).encode())
+    for source in sources:
+        digest.update(f"\n{source.path.name} {len(source.data)}\n".encode())
+        digest.update(source.data)
+    return digest.hexdigest()
+
+
+def _parse(sources: tuple[_Source, ...], claimed: Claimed, check: Check) -> tuple[list[_Entry], tuple[Problem, ...]]:
+    entries: list[_Entry] = []
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for source in sources:
+        name = source.path.name
+        for place, raw in enumerate(_raw_templates(source)):
+            template_id = _id_of(raw)
+            entry, found = _parse_one(raw, claimed, check)
+            if template_id in seen:
+                message = f"template {template_id} stands in {seen[template_id]} already, and again in {name}"
+                field = next(key for key in _ID_SPELLINGS if raw.get(key))
+                found.append(Problem(field=field, message=message, hint="rename one of them"))
+            elif template_id:
+                seen[template_id] = name
+            problems += [_placed(problem, name, template_id or f"templates[{place}]") for problem in found]
+            if entry and not any(_is_error(problem) for problem in found):
+                entries.append(entry._replace(source=name, place=place))
+    return entries, tuple(problems)
+
+
+def _raw_templates(source: _Source) -> list[Any]:
+    content = parse_json(source.data, source.path)
+    templates = content.get("templates") if isinstance(content, dict) else None
+    if not isinstance(templates, list):
+        raise ConfigError(f'{source.path} must hold {{"templates": […]}}', hint="see `hfcore init` for a sample")
+    return templates
+
+
+def _id_of(raw: object) -> str:
+    """Give the id by which people find the template, even where it is wrong; empty where there is none."""
+    ids = [raw.get(key) for key in _ID_SPELLINGS] if isinstance(raw, dict) else []
+    return next((str(each)[:80] for each in ids if each), "")
+
+
+def _parse_one(raw: object, claimed: Claimed, check: Check) -> tuple[_Entry | None, list[Problem]]:
+    from hfcore.templatefields import SPELLINGS, parse_template
+
+    if not isinstance(raw, dict):
+        return None, [Problem(field="", message="a template must be an object")]
+    parsed = parse_template(raw, claimed)
+    problems = list(parsed.problems)
+    if parsed.template is None:
+        return None, problems
+    template = replace(parsed.template, provider_api=infer_provider_api(parsed.template))
+    for problem in check(template):
+        spelling = parsed.spelt.get(SPELLINGS.get(problem.field, problem.field), problem.field)
+        problems.append(replace(problem, field=spelling))
+    extra = {name: parsed.spelt[name] for name in template.extra}
+    return _Entry(template, "", 0, extra), problems
+
+
+def _placed(problem: Problem, source: str, template_id: str) -> Problem:
+    return replace(problem, source=problem.source or source, template_id=problem.template_id or template_id)
+
+
+def _is_error(problem: Problem) -> bool:
+    return problem.severity is Severity.ERROR
+
+
+def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Problem, ...]) -> None:
+    """Keep what was read. Values of extra fields stay out: they may be anything, a secret included."""
+    from hfcore.files import make_private_folder, replace_file
+    from hfcore.records import template_to_record
+
+    if not cache.parent.parent.is_dir():
+        return
+    content = {
+        "digest": digest,
+        "templates": [
+            {
+                "record": template_to_record(replace(entry.template, extra=EMPTY)),
+                "source": entry.source,
+                "place": entry.place,
+                "extra": dict(entry.extra),
+            }
+            for entry in entries
+        ],
+        "problems": [
+            {name: getattr(problem, name) for name in ("field", "message", "severity", "hint", "template_id", "source")}
+            for problem in problems
+        ],
+    }
+    try:
+        make_private_folder(cache.parent)
+        replace_file(cache, json.dumps(content).encode())
+    except HfcoreError:
+        return  # the next call reads the files itself, as this one did
+
+
+def _kept(cache: Path, digest: str, sources: tuple[_Source, ...]) -> TemplateSet | None:
+    try:
+        content = json.loads(cache.read_bytes())
+        if content["digest"] != digest:
+            return None
+        return TemplateSet(
+            templates=tuple(_restored(content["templates"], sources)),
+            problems=tuple(
+                Problem(**(each | {"severity": Severity(each["severity"])})) for each in content["problems"]
+            ),
+        )
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, HfcoreError):
+        return None  # as if nothing had been kept
+
+
+def _restored(kept: list[dict[str, Any]], sources: tuple[_Source, ...]) -> Iterator[Template]:
+    """Give kept templates, with the values of their extra fields as the file has them."""
+    from hfcore.records import template_from_record
+
+    with_extra = {each["source"] for each in kept if each["extra"]}
+    raw = {source.path.name: _raw_templates(source) for source in sources if source.path.name in with_extra}
+    for each in kept:
+        template = template_from_record(each["record"])
+        values = {name: raw[each["source"]][each["place"]][key] for name, key in each["extra"].items()}
+        yield replace(template, extra=values) if values else template
