@@ -1,0 +1,81 @@
+"""The sandbox: a background process that outlives the one that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from hfcore.testing.aws import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "sandbox"
+    sandbox.stop(tmp_path / "sandbox")
+
+
+def test_a_sandbox_starts_answers_and_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = sandbox.start(folder, boot_seconds=0.01)
+    assert started.pid != os.getpid()
+    assert sandbox.status(folder) == started
+    assert sandbox.start(folder) == started
+    for name, value in started.environment.items():
+        monkeypatch.setenv(name, value)
+    with closing(boto3.Session().client("ec2")) as ec2:
+        assert tuple(s["SubnetId"] for s in ec2.describe_subnets()["Subnets"]) == started.subnets
+        assert ec2.describe_images(ImageIds=[started.image])["Images"]
+        assert ec2.describe_security_groups(GroupIds=[started.security_group])["SecurityGroups"]
+    assert sandbox.stop(folder)
+    assert sandbox.status(folder) is None
+    assert not sandbox.stop(folder)
+
+
+def test_its_files_are_for_their_owner_alone(folder: Path) -> None:
+    sandbox.start(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(f.stat().st_mode) for f in folder.iterdir()} == {0o600}
+
+
+def test_a_sandbox_comes_back_on_its_port(folder: Path) -> None:
+    first = sandbox.start(folder)
+    sandbox.stop(folder)
+    assert sandbox.start(folder).port == first.port
+
+
+def test_a_port_that_is_taken_is_given_up(folder: Path) -> None:
+    first = sandbox.start(folder)
+    sandbox.stop(folder)
+    with ThreadingHTTPServer(("127.0.0.1", first.port), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(sandbox.SandboxError, match="taken"):
+            sandbox.start(folder, first.port)
+        assert sandbox.start(folder).port != first.port
+        other.shutdown()
+
+
+def test_a_file_left_by_another_process_counts_for_nothing(folder: Path, tmp_path: Path) -> None:
+    assert sandbox.status(folder) is None
+    other = sandbox.start(tmp_path / "other")
+    folder.mkdir()
+    (folder / "sandbox.json").write_text(json.dumps({"pid": other.pid, "port": other.port, "key": "mine"}))
+    assert sandbox.status(folder) is None
+    assert sandbox.start(folder).port != other.port
+    assert sandbox.stop(tmp_path / "other")
+
+
+def test_a_sandbox_that_cannot_start_says_where_its_log_is(folder: Path) -> None:
+    with pytest.raises(sandbox.SandboxError, match=r"sandbox\.log"):
+        sandbox.start(folder, moon_seconds=1.0)
+    assert "moon_seconds" in (folder / "sandbox.log").read_text()
