@@ -1,0 +1,13 @@
+"""The toolkit for AWS plug-ins; nothing else in hfcore imports it, and boto3 is imported inside functions only.
+
+clients           one boto3 client for each service and patience, within the call's deadline
+errors            AWS's error codes as faults; what certainly made nothing
+calls             every call: `once` and `repeat` to change (journalled), `ask` and `pages` to read
+tags              our tags, written and read
+images, launch    a template's image, and its launch template data
+launch_templates  shared and own launch templates
+instances         describe, terminate, and AWS's instance as `models.Instance`
+discovery         `Discovery` from what was seen
+reclaims, owned   what AWS takes back; what is ours
+validation        what is wrong with a template on any AWS API
+"""

@@ -1,0 +1,224 @@
+"""Own every AWS call: changes between the journal's begin and done, questions with their faults and pages."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hfcore.aws.errors import MADE_BEFORE, asking, aws_request_id, failures, fault, refused
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.models import EMPTY, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from hfcore.context import Context, Intent
+    from hfcore.models import Fault
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THROTTLE_REPEATS = 2
+SETTLED = timedelta(minutes=5)
+"""After so long an unanswered call is no longer under way (EC2 developer guide, eventual consistency)."""
+_CONCLUSIVE = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA})
+_THREADS = 8
+
+
+def once(  # noqa: PLR0913 - a call and its place in the journal
+    context: Context,
+    request_id: str,
+    step: str,
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    token: bool = True,
+    token_in: str = "",
+    adopt: Callable[[Intent, Fault], Mapping[str, Any] | None] | None = None,
+    secret: Mapping[str, Any] = EMPTY,
+) -> Mapping[str, Any]:
+    """Launch: carry out a change at most once for a request and step, whoever dies in between.
+
+    A step whose outcome is known gives that, without a call. An open one is sent again with the parameters and the
+    token of then.
+
+    Args:
+        context: The context.
+        request_id: The request in whose name it is done.
+        step: The step's name; another one for each launch, such as `launch-0`.
+        service: botocore's name of the service, such as `ec2`.
+        operation: The operation, such as `RunInstances`.
+        parameters: What is sent, as JSON values, without token.
+        keep: Gives of AWS's answer the ids to write down, as JSON values.
+        token: Whether the operation takes a `ClientToken`.
+        token_in: The parameter that holds it (RequestSpotFleet: `SpotFleetRequestConfig`); by default it stands beside
+            the others.
+        adopt: Called when AWS says that it was made by an earlier call (`errors.MADE_BEFORE`): finds it, and gives the
+            outcome if it is ours, or `None` if it is not, and the call so was refused.
+        secret: Top-level parameters that are sent in place of those in `parameters`, and never written down.
+
+    Returns:
+        The outcome, as `keep` or `adopt` gave it.
+
+    Raises:
+        CloudError: AWS refused; nothing was made; the step may be begun anew.
+        OutcomeUnknown: It was sent, and may have been done; the step stays open.
+    """
+    client = context.clients(service, "quick")
+    intent = context.journal.begin(request_id, step, f"{service}:{operation}", parameters)
+    if intent.outcome is not None:
+        return intent.outcome
+    sent = {**intent.parameters, **secret, **(_token(intent, token_in) if token else {})}
+    settled = token and context.clock.now() - intent.begun_at > SETTLED
+    try:
+        outcome = keep(_send(context, client, intent, operation, sent, repeatable=token, settled=settled))
+    except CloudError as error:
+        if adopt is None or error.fault.code not in MADE_BEFORE:
+            _take_back(context, intent, error)
+            raise
+        found = adopt(intent, error.fault)
+        if found is None:
+            context.journal.drop(intent)
+            raise CloudError(error.fault) from error
+        outcome = found
+    context.journal.done(intent, outcome)
+    return outcome
+
+
+def repeat(  # noqa: PLR0913 - a call and its place in the journal
+    context: Context,
+    request_id: str,
+    step: str,
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {},
+    secret: Mapping[str, Any] = EMPTY,
+    accept: Collection[str] = (),
+) -> Mapping[str, Any]:
+    """Change what may be changed twice (terminate, suspend, delete, cancel): always sent, with these parameters.
+
+    Args and errors are those of `once`, besides `accept`: AWS error codes that mean that it is as wanted already.
+
+    Returns:
+        AWS's whole answer; empty where an error was accepted.
+    """
+    client = context.clients(service, "quick")
+    call = f"{service}:{operation}"
+    intent = context.journal.begin(request_id, step, call, parameters)
+    if intent.parameters != parameters:
+        context.journal.drop(intent)
+        intent = context.journal.begin(request_id, step, call, parameters)
+    try:
+        answer = _send(context, client, intent, operation, {**parameters, **secret}, repeatable=True, settled=False)
+    except CloudError as error:
+        if error.fault.code not in accept:
+            _take_back(context, intent, error)
+            raise
+        answer = EMPTY
+    context.journal.done(intent, keep(answer))
+    return answer
+
+
+def _token(intent: Intent, within: str) -> Mapping[str, Any]:
+    token = {"ClientToken": intent.token}
+    return {within: {**intent.parameters[within], **token}} if within else token
+
+
+def _take_back(context: Context, intent: Intent, error: CloudError) -> None:
+    if not isinstance(error, OutcomeUnknown):
+        context.journal.drop(intent)
+
+
+def _send(
+    context: Context,
+    client: Any,  # noqa: ANN401 - boto3's clients are made at run time
+    intent: Intent,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    repeatable: bool,
+    settled: bool,
+) -> Mapping[str, Any]:
+    """Send until it is answered, refused, or unanswered twice; throttled calls are repeated after a pause.
+
+    Once an attempt may have arrived, a refusal of a later one says nothing about it. Only when the first is long past
+    does a token's replay prove, by a lack of capacity, that there was nothing to give back.
+    """
+    from botocore import xform_name
+
+    send, throttled, unanswered, unsure = getattr(client, xform_name(operation)), 0, 0, intent.replayed
+    while True:
+        try:
+            answer: Mapping[str, Any] = send(**parameters)
+        except failures() as error:
+            found, denied = fault(error), refused(error)
+            where = (intent.request_id, intent.step, intent.call, found, aws_request_id(error))
+            context.logger.warning("%s %s: %s failed: %s [AWS request %s]", *where)
+            if not denied and unanswered == 0 and repeatable and found.code not in MADE_BEFORE:
+                unanswered, unsure = 1, True
+            elif denied and found.kind is FaultKind.THROTTLE and throttled < THROTTLE_REPEATS:
+                throttled += 1
+                _pause(context, throttled)
+            elif denied and (not unsure or (settled and not unanswered and found.kind in _CONCLUSIVE)):
+                raise CloudError(found) from error
+            else:
+                raise OutcomeUnknown(found, hint="it is found out at the next call") from error
+        else:
+            return answer
+
+
+def _pause(context: Context, attempt: int) -> None:
+    context.clock.sleep(2.0 ** (attempt - 1) * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
+
+
+def ask(
+    context: Context, service: str, operation: str, parameters: Mapping[str, Any] = EMPTY, subject: str = ""
+) -> Mapping[str, Any]:
+    """Ask AWS something that changes nothing; errors become `CloudError`.
+
+    Args:
+        context: The context.
+        service: botocore's name of the service.
+        operation: The operation, such as `DescribeFleets`.
+        parameters: What is sent.
+        subject: What is asked about, for the fault.
+    """
+    from botocore import xform_name
+
+    with asking(context, subject):
+        answer: Mapping[str, Any] = getattr(context.clients(service, "patient"), xform_name(operation))(**parameters)
+        return answer
+
+
+def pages(
+    context: Context, service: str, operation: str, key: str, parameters: Mapping[str, Any] = EMPTY
+) -> Iterator[Mapping[str, Any]]:
+    """Ask page by page (`NextToken`), also where botocore has no paginator, and give the items of member `key`."""
+    token: Mapping[str, Any] = {}
+    while True:
+        answer = ask(context, service, operation, {**parameters, **token})
+        yield from answer.get(key, ())
+        if not answer.get("NextToken"):
+            return
+        token = {"NextToken": answer["NextToken"]}
+
+
+def each(function: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
+    """Apply a function that asks AWS to each item, several at a time, in order; the first error is raised."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    todo = tuple(items)
+    if len(todo) <= 1:
+        return tuple(function(item) for item in todo)
+    with ThreadPoolExecutor(max_workers=min(_THREADS, len(todo))) as pool:
+        return tuple(pool.map(function, todo))
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into parts of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

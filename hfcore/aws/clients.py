@@ -1,0 +1,137 @@
+"""Own how AWS is reached: one session, one client for each service and patience, all within the call's deadline."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import hfcore
+from hfcore.aws.errors import failures, fault
+from hfcore.errors import CloudError, ConfigError
+from hfcore.models import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from botocore.config import Config
+    from botocore.session import Session
+
+    from hfcore.config import Settings
+    from hfcore.context import Clock
+
+PATIENT_ATTEMPTS = 4
+LONGEST_READ = 15.0
+LONGEST_PAUSE = 4.0
+"""Seconds that botocore waits at most before a patient client's last attempt."""
+
+
+def connect(
+    *, settings: Settings, region: str, endpoint: str, clock: Clock, deadline: float
+) -> Callable[[str, str], Any]:
+    """Give the function that gives clients: service (`ec2`) and patience (`patient` to ask, `quick` to change).
+
+    A `quick` client sends once: what it changes is repeated by `hfcore.aws.calls`, which knows what a repeat may do.
+    No client sends when a full time-out no longer fits before `deadline`.
+
+    Args:
+        settings: Credential file, proxy and time-outs.
+        region: Region of the requests at hand.
+        endpoint: EC2's endpoint; empty for AWS's own. Other services keep botocore's (`AWS_ENDPOINT_URL_<SERVICE>`).
+        clock: The time that `deadline` is meant in.
+        deadline: `clock.monotonic()` at which the call must have ended.
+    """
+    lock = threading.Lock()
+    made: dict[tuple[str, str], Any] = {}
+    sessions: list[Session] = []
+
+    def client(service: str, patience: str) -> Any:  # noqa: ANN401 - boto3's clients are made at run time
+        with lock:
+            if (service, patience) not in made:
+                if not sessions:
+                    sessions.append(_session(settings, region))
+                url = endpoint if service == "ec2" and endpoint else None
+                config = _config(settings, patience)
+                made[service, patience] = _client(sessions[0], service, region, url, config)
+                _end_in_time(made[service, patience], clock, deadline, _longest(settings, patience))
+            return made[service, patience]
+
+    return client
+
+
+def _session(settings: Settings, region: str) -> Session:
+    from botocore.session import Session
+
+    if not region:
+        missing = Fault(code="NoRegion", message="no AWS region is set", kind=FaultKind.INVALID)
+        raise CloudError(missing, hint="set `region` in hfcore.toml, or AWS_REGION in the provider's configuration")
+    session = Session()
+    if settings.credential_file:
+        session.set_config_variable("credentials_file", str(_readable(settings.credential_file)))
+    return session
+
+
+def _readable(credential_file: str | Path) -> Path:
+    from pathlib import Path
+
+    path = Path(credential_file).expanduser()
+    try:
+        path.open().close()
+    except OSError as error:
+        raise ConfigError(
+            f"credential file {path} can't be read: {error.strerror}", hint="correct the setting `credential_file`"
+        ) from error
+    return path
+
+
+def _client(session: Session, service: str, region: str, url: str | None, config: Config) -> Any:  # noqa: ANN401 - as above
+    try:
+        return session.create_client(service, region_name=region, endpoint_url=url, config=config)
+    except failures() as error:
+        raise CloudError(fault(error, service)) from error
+
+
+def _timeouts(settings: Settings) -> tuple[float, float]:
+    """Give seconds to connect and to read, both of which fit several times into one call."""
+    whole = float(settings.call_timeout_sec)
+    return min(settings.connection_timeout_ms / 1000, whole / 6), min(LONGEST_READ, whole / 4)
+
+
+def _longest(settings: Settings, patience: str) -> float:
+    """Give the seconds that one attempt may take, with the pause that follows its failure."""
+    pause = min(LONGEST_PAUSE, settings.call_timeout_sec / 4) if patience == "patient" else 0.0
+    return sum(_timeouts(settings)) + pause
+
+
+def _config(settings: Settings, patience: str) -> Config:
+    from botocore.config import Config
+
+    connecting, reading = _timeouts(settings)
+    retries = settings.request_retry_attempts
+    attempts = PATIENT_ATTEMPTS if retries is None else retries + 1
+    proxy = _proxy(settings)
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": attempts if patience == "patient" else 1},
+        connect_timeout=connecting,
+        read_timeout=reading,
+        proxies={"http": proxy, "https": proxy} if proxy else None,
+        user_agent_extra=f"hfcore/{hfcore.__version__}",
+    )
+
+
+def _proxy(settings: Settings) -> str:
+    if not settings.proxy_host:
+        return ""
+    host = settings.proxy_host if "://" in settings.proxy_host else f"http://{settings.proxy_host}"
+    return f"{host}:{settings.proxy_port}" if settings.proxy_port else host
+
+
+def _end_in_time(client: Any, clock: Clock, deadline: float, longest: float) -> None:  # noqa: ANN401 - as above
+    """Let a client send nothing that might be answered after the deadline."""
+
+    def check(**_: object) -> None:
+        if deadline - clock.monotonic() < longest:
+            message = "not sent, because too little of this call's time is left; it is tried again at the next call"
+            raise CloudError(Fault(code="OutOfTime", message=message, kind=FaultKind.TRANSIENT))
+
+    client.meta.events.register("before-send", check)

@@ -1,0 +1,197 @@
+"""Own what AWS's error codes mean: one table, and whether AWS has certainly made nothing."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.models import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hfcore.context import Context
+
+# EC2 API reference, "Error codes"; Auto Scaling's operations; the codes that EC2 Fleet puts into `Errors`. Capacity
+# here means: another pool may have it, so the type that a zone does not offer (`Unsupported`) is among it.
+_TABLE = {
+    FaultKind.CAPACITY: """
+        InsufficientInstanceCapacity InsufficientCapacity InsufficientHostCapacity InsufficientVolumeCapacity
+        InsufficientReservedInstanceCapacity InsufficientAddressCapacity InsufficientFreeAddressesInSubnet
+        UnfulfillableCapacity ReservationCapacityExceeded SpotMaxPriceTooLow Unsupported""",
+    FaultKind.QUOTA: """
+        InstanceLimitExceeded VcpuLimitExceeded MaxSpotInstanceCountExceeded MaxFleetCountExceeded LimitExceeded
+        MaxSpotFleetRequestCountExceeded VolumeLimitExceeded MaxIOPSLimitExceeded AddressLimitExceeded
+        SpotInstanceCountLimitExceeded""",
+    FaultKind.THROTTLE: """
+        RequestLimitExceeded Throttling ThrottlingException ThrottledException RequestThrottled TooManyRequestsException
+        RequestThrottledException EC2ThrottledException SlowDown BandwidthLimitExceeded PriorRequestNotComplete
+        ResourceContention""",
+    FaultKind.TRANSIENT: """
+        InternalError InternalFailure InternalServerError ServiceUnavailable ServiceUnavailableException Unavailable
+        RequestTimeout RequestTimeoutException ConcurrentTagAccess ScalingActivityInProgress ResourceInUse
+        unexpectedError fleetNotInDeletableState fleetRequestNotInCancellableState""",
+    FaultKind.PERMISSION: """
+        UnauthorizedOperation AccessDenied AccessDeniedException AuthFailure UnrecognizedClientException
+        InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch IncompleteSignature ExpiredToken
+        ExpiredTokenException MissingAuthenticationToken RequestExpired OptInRequired OperationNotPermitted Blocked
+        PendingVerification ServiceLinkedRoleFailure NoCredentialsError PartialCredentialsError
+        CredentialRetrievalError TokenRetrievalError UnauthorizedSSOTokenError SSOTokenLoadError""",
+    FaultKind.INVALID: """
+        TagLimitExceeded FilterLimitExceeded RequestResourceCountExceeded ValidationError IdempotentParameterMismatch
+        IncorrectInstanceState DependencyViolation NoRegionError ParamValidationError ProfileNotFound ConfigParseError
+        fleetIdMalformed fleetRequestIdMalformed""",
+    FaultKind.GONE: """
+        ParameterNotFound IdempotentInstanceTerminated fleetIdDoesNotExist fleetRequestIdDoesNotExist""",
+}
+KINDS = {code: kind for kind, codes in _TABLE.items() for code in codes.split()}
+"""AWS error code to what it means; `kind_of` adds rules for the families that AWS keeps enlarging."""
+
+MADE_BEFORE = frozenset(
+    {
+        "AlreadyExists",
+        "InvalidLaunchTemplateName.AlreadyExistsException",
+        "IdempotentInstanceTerminated",
+        "IdempotentParameterMismatch",
+    }
+)
+"""Codes by which AWS says that the thing asked for was made by an earlier call."""
+
+_TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
+_CERTAIN = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA, FaultKind.THROTTLE, FaultKind.PERMISSION, FaultKind.INVALID})
+_INSTANCE_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b")
+# An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values.
+_SECRET = re.compile(
+    r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*", re.DOTALL
+)
+_LONGEST = 500
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+
+
+def kind_of(code: str, status: int = 0) -> FaultKind:
+    """Say what an AWS error code means.
+
+    Args:
+        code: The code, with or without the `Client.` or `Server.` that histories put before it.
+        status: The HTTP status; 0 where the code stands inside an answer.
+    """
+    code = re.sub(r"^(Client|Server)\.", "", code)
+    if kind := KINDS.get(code) or KINDS.get(code.partition(".")[0]):
+        return kind
+    if "NotFound" in code:
+        return FaultKind.GONE
+    if code.endswith(("LimitExceeded", "CountExceeded")):
+        return FaultKind.QUOTA
+    if code.startswith(("Invalid", "Missing", "Malformed", "Unknown")) or _CLIENT_ERROR <= status < _SERVER_ERROR:
+        return FaultKind.INVALID
+    return FaultKind.TRANSIENT if status >= _SERVER_ERROR else FaultKind.UNKNOWN
+
+
+def as_fault(code: str, message: str, subject: str = "", status: int = 0) -> Fault:
+    """Make a fault of a code and a message that AWS puts into an answer, such as CreateFleet's `Errors`."""
+    text = " ".join(_SECRET.sub(lambda match: "".join(part or "" for part in match.groups()) + "…", message).split())
+    return Fault(code=code, message=text[:_LONGEST], kind=kind_of(code, status), subject=subject)
+
+
+def fault(error: Exception, subject: str = "") -> Fault:
+    """Make a fault of what botocore raised, without secrets.
+
+    Args:
+        error: A `ClientError`, another error of botocore's, or a `CloudError`, whose fault it already is.
+        subject: What it happened to.
+    """
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, CloudError):
+        return error.fault
+    if isinstance(error, ClientError):
+        told = error.response.get("Error", {})
+        return as_fault(told.get("Code") or "Unknown", told.get("Message") or str(error), subject, _status(error))
+    code = type(error).__name__
+    found = as_fault(code, str(error), subject)
+    known = found.kind is not FaultKind.UNKNOWN
+    return found if known else Fault(code=code, message=found.message, kind=FaultKind.TRANSIENT, subject=subject)
+
+
+def aws_request_id(error: Exception) -> str:
+    """Give the id by which AWS's support finds a failed call; for logs."""
+    return str(_metadata(error).get("RequestId", "none"))
+
+
+def _status(error: Exception) -> int:
+    return int(_metadata(error).get("HTTPStatusCode", 0))
+
+
+def _metadata(error: Exception) -> Mapping[str, Any]:
+    # botocore's HTTP errors have a `response` too, which is None.
+    answer = getattr(error, "response", None) or {}
+    metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
+    return metadata
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether AWS has certainly made nothing; else the outcome of the call is unknown.
+
+    AWS's own no (a 4xx, or a capacity, quota or throttling code under whatever status: InsufficientInstanceCapacity is
+    HTTP 500) and what failed before sending are refusals; other 5xx, time-outs and resets after sending are not.
+    """
+    from botocore import exceptions as boto
+
+    if isinstance(error, CloudError):
+        return not isinstance(error, OutcomeUnknown)
+    if isinstance(error, boto.ClientError):
+        found = fault(error)
+        rejected = _CLIENT_ERROR <= _status(error) < _SERVER_ERROR
+        return found.code not in MADE_BEFORE | _TIMED_OUT and (rejected or found.kind in _CERTAIN)
+    if isinstance(error, boto.SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" in str(error)
+    after_sending = (boto.HTTPClientError, boto.IncompleteReadError)
+    never_opened = (boto.ConnectTimeoutError, boto.EndpointConnectionError, boto.ProxyConnectionError)
+    return isinstance(error, never_opened) or (
+        isinstance(error, boto.BotoCoreError) and not isinstance(error, after_sending)
+    )
+
+
+def named_instances(text: str) -> frozenset[str]:
+    """Find the instance ids that a message of AWS's names."""
+    return frozenset(_INSTANCE_ID.findall(text))
+
+
+def missing_instance_ids(error: Fault | Exception) -> frozenset[str]:
+    """Find the ids that AWS does not know; empty for any other error.
+
+    AWS names one or several ids in InvalidInstanceID.NotFound, in words that have changed over the years.
+    """
+    found = error if isinstance(error, Fault) else fault(error)
+    return named_instances(found.message) if found.code == "InvalidInstanceID.NotFound" else frozenset()
+
+
+def lost_launch_template(found: Fault) -> bool:
+    """Tell whether a launch failed because its launch template is no more (EC2's codes, Auto Scaling's sentence)."""
+    if found.code == "ValidationError":
+        text = found.message.lower()
+        return "launch template" in text and ("not found" in text or "not exist" in text)
+    return found.code.startswith("InvalidLaunchTemplate") and "NotFound" in found.code
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Give what a call by botocore may raise; `CloudError` where a client would not send so close to the deadline."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return (ClientError, BotoCoreError, ResponseParserError, CloudError)
+
+
+@contextmanager
+def asking(context: Context, subject: str = "") -> Iterator[None]:
+    """Turn what botocore raises in a call that only reads into `CloudError`, and log AWS's request id."""
+    try:
+        yield
+    except CloudError:
+        raise
+    except failures() as error:
+        found = fault(error, subject)
+        context.logger.warning("AWS did not answer: %s [AWS request %s]", found, aws_request_id(error))
+        raise CloudError(found) from error

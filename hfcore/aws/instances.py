@@ -1,0 +1,286 @@
+"""Own instances as EC2 knows them: described, ended, and in the core's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws import tags
+from hfcore.aws.calls import chunks, pages, repeat
+from hfcore.aws.errors import missing_instance_ids, named_instances
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.models import Fault, FaultKind, Instance, MachineStatus, Released
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from hfcore.context import Context
+    from hfcore.models import Machine, Release
+
+MOST_IDS = 1000
+"""Instance ids in one DescribeInstances or TerminateInstances (EC2 API reference)."""
+
+MOST_VALUES = 199
+"""Values of one filter: EC2 allows 200 in a call, and the owner tag takes one."""
+
+PAGE = 1000
+VISIBLE_AFTER = timedelta(minutes=5)
+"""For so long after its launch EC2 may not know an instance (EC2 developer guide, eventual consistency)."""
+
+LIVE = ("pending", "running", "stopping", "stopped")
+_ROUNDS = 3
+# What AWS, or who asks, gets over by waiting or by other rights: no single id of the batch is the reason.
+_WHOLE_BATCH = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT, FaultKind.PERMISSION})
+_PROTECTED = "OperationNotPermitted"
+# The tags by which AWS names what launched an instance; else its reservation did.
+_RESOURCE_TAGS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id", "aws:autoscaling:groupName")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What EC2 shows of the instances asked for.
+
+    Args:
+        instances: By id, those with our owner tag.
+        missing: Ids that EC2 does not know.
+        untagged: Ids without our owner tag, or not yet with it: not ours to show, and not missing.
+        observed_at: Before the first call.
+        account: The account that answered; empty if it shows no instance.
+    """
+
+    instances: Mapping[str, Instance]
+    missing: frozenset[str] = frozenset()
+    untagged: frozenset[str] = frozenset()
+    observed_at: datetime
+    account: str = ""
+
+
+def describe(context: Context, ids: Iterable[str]) -> Seen:
+    """Describe instances by id, 1,000 a call; ids that EC2 names as unknown are taken out and the rest asked again.
+
+    Raises:
+        CloudError: EC2 could not be asked.
+    """
+    observed_at = context.clock.now()
+    wanted = tuple(dict.fromkeys(ids))
+    parts = [_describe_known(context, chunk) for chunk in chunks(wanted, MOST_IDS)]
+    found = [reservation for part in parts for reservation in part]
+    return _seen(context, found, observed_at, wanted)
+
+
+def describe_by_request(context: Context, request_ids: Iterable[str]) -> Seen:
+    """Find the instances of requests by their tags, whoever launched them: 199 requests a call, pages of 1,000.
+
+    An empty answer soon after a launch proves nothing.
+
+    Raises:
+        CloudError: EC2 could not be asked.
+    """
+    observed_at = context.clock.now()
+    found: list[Mapping[str, Any]] = []
+    for chunk in chunks(tuple(dict.fromkeys(request_ids)), MOST_VALUES):
+        filters = tags.filters(context, {f"tag:{tags.REQUEST}": chunk})
+        found += pages(context, "ec2", "DescribeInstances", "Reservations", {"Filters": filters, "MaxResults": PAGE})
+    return _seen(context, found, observed_at)
+
+
+def describe_live(context: Context) -> Seen:
+    """Find every instance of ours that is neither ending nor gone; asked once for all plug-ins of one call.
+
+    Raises:
+        CloudError: EC2 could not be asked.
+    """
+
+    def make() -> Seen:
+        observed_at = context.clock.now()
+        parameters = {"Filters": tags.filters(context, {"instance-state-name": LIVE}), "MaxResults": PAGE}
+        return _seen(context, pages(context, "ec2", "DescribeInstances", "Reservations", parameters), observed_at)
+
+    return context.cache.once(("aws-live-instances", context.region, context.endpoint), make)
+
+
+def _describe_known(context: Context, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    left = list(ids)
+    for _ in range(_ROUNDS):
+        if not left:
+            return []
+        try:
+            return list(pages(context, "ec2", "DescribeInstances", "Reservations", {"InstanceIds": left}))
+        except CloudError as error:
+            missing = missing_instance_ids(error.fault)
+            if missing.isdisjoint(left):
+                raise
+            left = [one for one in left if one not in missing]
+    # EC2 names them one by one: a filter by id leaves out what it does not know.
+    found: list[Mapping[str, Any]] = []
+    for chunk in chunks(left, MOST_VALUES):
+        filters = [{"Name": "instance-id", "Values": list(chunk)}]
+        found += pages(context, "ec2", "DescribeInstances", "Reservations", {"Filters": filters, "MaxResults": PAGE})
+    return found
+
+
+def _seen(
+    context: Context, reservations: Iterable[Mapping[str, Any]], observed_at: datetime, wanted: Iterable[str] = ()
+) -> Seen:
+    shown: dict[str, Instance] = {}
+    account = ""
+    for reservation in reservations:
+        account = account or reservation.get("OwnerId", "")
+        for described in reservation["Instances"]:
+            shown[described["InstanceId"]] = instance(described, reservation.get("ReservationId", ""))
+    ours = {i: one for i, one in shown.items() if one.tags.get(tags.OWNER) == context.owner}
+    return Seen(
+        instances=ours,
+        missing=frozenset(wanted) - shown.keys(),
+        untagged=frozenset(shown.keys() - ours.keys()),
+        observed_at=observed_at,
+        account=account,
+    )
+
+
+def instance(described: Mapping[str, Any], reservation: str = "", *, listed: bool = True) -> Instance:
+    """Put an instance as EC2 describes it into the core's words; its weight is 1. Pure.
+
+    Args:
+        described: EC2's `Instance`.
+        reservation: The reservation, which is the resource where no fleet or group launched it.
+        listed: False where the answer to its creation describes it.
+    """
+    its_tags = tags.read(described.get("Tags"))
+    reason = described.get("StateReason") or {}
+    code, message = reason.get("Code", ""), reason.get("Message", "")
+    return Instance(
+        instance_id=described["InstanceId"],
+        resource_id=next((its_tags[key] for key in _RESOURCE_TAGS if key in its_tags), reservation),
+        status=MachineStatus(described["State"]["Name"]),
+        private_ip=described.get("PrivateIpAddress", ""),
+        public_ip=described.get("PublicIpAddress", ""),
+        private_dns=described.get("PrivateDnsName", ""),
+        public_dns=described.get("PublicDnsName", ""),
+        launch_time=utc(described.get("LaunchTime")),
+        instance_type=described.get("InstanceType", ""),
+        price_type="spot" if described.get("InstanceLifecycle") == "spot" else "ondemand",
+        zone=described.get("Placement", {}).get("AvailabilityZone", ""),
+        tags=its_tags,
+        listed=listed,
+        # Code and sentence; EC2 mostly begins the sentence with the code already. "pending" has a reason of its own.
+        message="" if code == "pending" else message if message.startswith(code) else f"{code}: {message}",
+    )
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """Give a time of AWS's in UTC, whatever zone botocore has put it in."""
+    return at.astimezone(UTC) if at else None
+
+
+def announced(context: Context, instance_id: str, **known: Any) -> Instance:  # noqa: ANN401 - fields of Instance
+    """Give an instance that only the answer to its creation names (instant fleet, group): pending, launched now.
+
+    Args:
+        context: The context.
+        instance_id: Its id.
+        known: What else is known of it (`instance_type`, `zone`, `price_type`, `resource_id`, `weight`).
+    """
+    return Instance(instance_id=instance_id, launch_time=context.clock.now(), listed=False, **known)
+
+
+def weighed(one: Instance, weights: Mapping[str, int]) -> Instance:
+    """Give an instance the weight of its type; a type that is not in `weights` counts 1. Pure."""
+    return replace(one, weight=float(weights.get(one.instance_type, 1)))
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What became of the machines so far."""
+
+    ending: set[str] = field(default_factory=set)
+    faults: dict[str, Fault] = field(default_factory=dict)
+
+
+def release(context: Context, releases: Sequence[Release]) -> tuple[Released, ...]:
+    """End exactly the machines of these releases by TerminateInstances, all together.
+
+    For machines that nothing replaces: of RunInstances, of instant fleets, of what is frozen.
+    """
+    if not releases:
+        return ()
+    name = releases[0].return_id or releases[0].request.request_id
+    machines = tuple(machine for one in releases for machine in one.machines)
+    ending, faults = terminate(context, name, machines, f"terminate-{name}")
+    return tuple(_released(one, ending, faults) for one in releases)
+
+
+def _released(one: Release, ending: frozenset[str], faults: Mapping[str, Fault]) -> Released:
+    ids = [machine.instance_id for machine in one.machines]
+    return Released(
+        request_id=one.request.request_id,
+        ending=ending.intersection(ids),
+        faults={i: faults[i] for i in ids if i in faults},
+    )
+
+
+def terminate(
+    context: Context, request_id: str, machines: Iterable[Machine], step: str
+) -> tuple[frozenset[str], Mapping[str, Fault]]:
+    """End exactly these machines, 1,000 a call.
+
+    EC2 refuses a batch for one bad id: what it does not know is gone, unless it was launched under 5 minutes ago and
+    never listed; an id that the refusal names is told apart, else the batch is halved until the culprit stands alone.
+
+    Args:
+        context: The context.
+        request_id: In whose name it is done, for the journal.
+        machines: The machines.
+        step: The journal's name for it.
+
+    Returns:
+        The ids that are ending or gone, and the reason for each that could not be ended. Never raises `CloudError`.
+    """
+    by_id = {machine.instance_id: machine for machine in machines}
+    young = {i for i, machine in by_id.items() if _is_young(machine, context.clock.now())}
+    ended = _Ended()
+    for number, chunk in enumerate(chunks(tuple(by_id), MOST_IDS)):
+        batches = [list(chunk)]
+        while batches:
+            batches += _terminate_batch(context, (request_id, f"{step}-{number}"), batches.pop(), young, ended)
+    return frozenset(ended.ending), ended.faults
+
+
+def _is_young(machine: Machine, now: datetime) -> bool:
+    return not machine.listed and now - (machine.launch_time or machine.observed_at) < VISIBLE_AFTER
+
+
+def _terminate_batch(
+    context: Context, place: tuple[str, str], ids: list[str], young: set[str], ended: _Ended
+) -> list[list[str]]:
+    """Send one batch, take down what became of it, and give the batches to send in its place."""
+    try:
+        answer = repeat(context, *place, "ec2", "TerminateInstances", {"InstanceIds": ids})
+    except CloudError as error:
+        return _after_refusal(error, ids, young, ended)
+    told = {one["InstanceId"] for one in answer["TerminatingInstances"]}
+    ended.ending |= told
+    silent = Fault(code="NotConfirmed", message="EC2's answer does not name it", kind=FaultKind.TRANSIENT)
+    ended.faults |= {one: replace(silent, subject=one) for one in ids if one not in told}
+    return []
+
+
+def _after_refusal(error: CloudError, ids: list[str], young: set[str], ended: _Ended) -> list[list[str]]:
+    fault = error.fault
+    unknown = missing_instance_ids(fault).intersection(ids)
+    named = unknown or named_instances(fault.message).intersection(ids)
+    whole = isinstance(error, OutcomeUnknown) or (fault.kind in _WHOLE_BATCH and fault.code != _PROTECTED)
+    if whole or (len(ids) == 1 and not unknown):
+        ended.faults |= {one: replace(fault, subject=one) for one in ids}
+        return []
+    for one in named:
+        if one in unknown and one not in young:
+            ended.ending.add(one)
+        else:
+            kind = FaultKind.TRANSIENT if one in unknown else fault.kind
+            ended.faults[one] = replace(fault, subject=one, kind=kind)
+    rest = [one for one in ids if one not in named]
+    half = len(rest) // 2
+    return ([rest] if rest else []) if named else [rest[:half], rest[half:]]

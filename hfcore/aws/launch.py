@@ -1,0 +1,95 @@
+"""Own the data of a launch template: what a template says of a machine, whatever API launches it. Pure.
+
+Subnets, instance types and the market are no part of it: they belong to each API's own call.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws import tags as tagging
+from hfcore.models import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hfcore.aws.images import Image
+    from hfcore.models import Template
+
+TAGGED = ("instance", "volume")
+
+
+def launch_data(
+    template: Template, *, image: Image, user_data: bytes, tags: Mapping[str, str], base: Mapping[str, Any] = EMPTY
+) -> dict[str, Any]:
+    """Build `RequestLaunchTemplateData`.
+
+    Args:
+        template: The template.
+        image: Its image, with the root device where its root volume is changed.
+        user_data: Content of its start-up script; empty for none.
+        tags: Tags for instances and volumes.
+        base: Data of the user's own launch template, over which the template's fields go.
+    """
+    data: dict[str, Any] = {"MetadataOptions": {"HttpTokens": "required"}} | _base(template, base)
+    if image.image_id:
+        data["ImageId"] = image.image_id
+    if template.key_name:
+        data["KeyName"] = template.key_name
+    if template.instance_profile:
+        kind = "Arn" if template.instance_profile.startswith("arn:") else "Name"
+        data["IamInstanceProfile"] = {kind: template.instance_profile}
+    if template.security_group_ids:
+        data |= _security_groups(list(template.security_group_ids), data.get("NetworkInterfaces"))
+    if image.root_device:
+        data["BlockDeviceMappings"] = _block_devices(template, image.root_device, data.get("BlockDeviceMappings", ()))
+    if user_data:
+        data["UserData"] = base64.b64encode(user_data).decode()
+    data["TagSpecifications"] = _tag_specifications(tags, data.get("TagSpecifications", ()))
+    return data
+
+
+def _base(template: Template, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of the user's data what each API's own call says: the market, and the types where they are named."""
+    dropped = {"InstanceMarketOptions"} | ({"InstanceType", "InstanceRequirements"} if template.vm_types else set())
+    return {key: value for key, value in base.items() if key not in dropped}
+
+
+def _security_groups(groups: list[str], interfaces: list[dict[str, Any]] | None) -> dict[str, Any]:
+    # EC2 refuses groups of the instance beside network interfaces, which then carry them.
+    if not interfaces:
+        return {"SecurityGroupIds": groups}
+    return {"NetworkInterfaces": [{**interface, "Groups": groups} for interface in interfaces]}
+
+
+def _block_devices(template: Template, root: str, base: list[dict[str, Any]] | tuple[()]) -> list[dict[str, Any]]:
+    named = {
+        "VolumeSize": template.root_device_volume_size,
+        "VolumeType": template.volume_type,
+        "Iops": template.iops,
+        "DeleteOnTermination": True,
+    }
+    volume = {key: value for key, value in named.items() if value is not None}
+    before: dict[str, Any] = next((mapping.get("Ebs", {}) for mapping in base if mapping.get("DeviceName") == root), {})
+    others = [mapping for mapping in base if mapping.get("DeviceName") != root]
+    return [{"DeviceName": root, "Ebs": {**before, **volume}}, *others]
+
+
+def _tag_specifications(tags: Mapping[str, str], base: list[dict[str, Any]] | tuple[()]) -> list[dict[str, Any]]:
+    before = {one["ResourceType"]: tagging.read(one.get("Tags")) for one in base}
+    merged = before | {kind: before.get(kind, {}) | dict(tags) for kind in TAGGED}
+    return [part for kind in sorted(merged) for part in tagging.specifications(merged[kind], kind)]
+
+
+def without_user_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give launch template data that may be shown and written down."""
+    return {key: value for key, value in data.items() if key != "UserData"}
+
+
+def digest(value: object) -> str:
+    """Give a short hash of a JSON value, the same for the same content."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,227 @@
+"""Own launch templates: those that requests of the same content share, and those of one request alone.
+
+User data travels in them alone, and is written nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import hfcore
+from hfcore.aws import images, tags
+from hfcore.aws.calls import ask, once, repeat
+from hfcore.aws.errors import lost_launch_template
+from hfcore.aws.launch import digest, launch_data, without_user_data
+from hfcore.errors import CloudError, ConfigError
+from hfcore.models import EMPTY, Fault, FaultKind, PlannedCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hfcore.context import Context, Intent
+    from hfcore.models import Request, Template
+
+T = TypeVar("T")
+
+VERSION = "1"
+"""Ours have this one version; `$Latest` would change under a replay."""
+
+_STEP = "launch-template"
+_EXISTS = "InvalidLaunchTemplateName.AlreadyExistsException"
+_FIELDS = (
+    "key_name",
+    "security_group_ids",
+    "instance_profile",
+    "root_device_volume_size",
+    "volume_type",
+    "iops",
+    "launch_template_id",
+    "launch_template_version",
+)
+
+
+def using(context: Context, request: Request, template: Template, launch: Callable[[str], T]) -> T:
+    """Call `launch` with the name of the shared launch template; once more with one made anew if AWS has lost it.
+
+    Raises:
+        CloudError: AWS refused.
+        ConfigError: The start-up script can't be read.
+    """
+    try:
+        return launch(shared(context, request, template))
+    except CloudError as error:
+        if not lost_launch_template(error.fault):
+            raise
+        context.memory.remember(_known(context, template)[0], None)
+        return launch(shared(context, request, template))
+
+
+def shared(context: Context, request: Request, template: Template) -> str:
+    """Give the name of the launch template of this content; made if it is not known, in one call.
+
+    It carries no request id: what launches from it gives its instances their own tags besides.
+
+    Raises:
+        CloudError: AWS refused.
+        ConfigError: The start-up script can't be read.
+    """
+    key, base = _known(context, template)
+    if name := context.memory.recall(key):
+        return str(name)
+    data = _content(context, template, base=base)
+    name = f"hfcore-{digest(data)}"
+    parameters, secret = _creation(name, data, tags.ours(context, template.template_id))
+    # The name is a hash of the content, our owner tag included: what has it already is what we want.
+    place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
+    repeat(*place, secret=secret, accept=(_EXISTS,))
+    context.memory.remember(key, name)
+    return name
+
+
+def own_name(request: Request) -> str:
+    """Give the name of a request's own launch template."""
+    return f"hfcore-{request.request_id}"
+
+
+def own(context: Context, request: Request, template: Template) -> str:
+    """Give the name of the request's own launch template, made if need be; its instances get the request's tags by it.
+
+    Raises:
+        CloudError: AWS refused, or one of this name is not ours.
+        ConfigError: The start-up script can't be read.
+    """
+    name = own_name(request)
+    data = _content(context, template, request.request_id)
+    parameters, secret = _creation(name, data, tags.ours(context, template.template_id, request.request_id))
+
+    def adopt(_intent: Intent, _fault: Fault) -> Mapping[str, Any] | None:
+        found = ask(context, "ec2", "DescribeLaunchTemplates", {"LaunchTemplateNames": [name]}, name)["LaunchTemplates"]
+        owned = any(tags.read(one.get("Tags")).get(tags.OWNER) == context.owner for one in found)
+        return {"name": name} if owned else None
+
+    place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
+    once(*place, keep=lambda _: {"name": name}, adopt=adopt, secret=secret)
+    return name
+
+
+def delete_own(context: Context, request: Request) -> Fault | None:
+    """Delete the request's own launch template; gone already is success.
+
+    Returns:
+        Why it could not be deleted.
+    """
+    parameters = {"LaunchTemplateName": own_name(request)}
+    try:
+        repeat(context, request.request_id, "delete-launch-template", "ec2", "DeleteLaunchTemplate", parameters)
+    except CloudError as error:
+        return None if error.fault.kind is FaultKind.GONE else error.fault
+    return None
+
+
+def planned(
+    context: Context, template: Template, request: Request | None = None
+) -> tuple[str, tuple[PlannedCall, ...]]:
+    """Give the name of the launch template that a request would use, and the call that would make it, if one would.
+
+    Args:
+        context: The context.
+        template: The template.
+        request: The request whose own it would be; `None` for a shared one.
+    """
+    key, base = _known(context, template)
+    request_id = request.request_id if request else ""
+    if not request and (known := context.memory.recall(key)):
+        return str(known), ()
+    data = _content(context, template, request_id, base=base)
+    name = own_name(request) if request else f"hfcore-{digest(data)}"
+    parameters, _ = _creation(name, data, tags.ours(context, template.template_id, request_id))
+    return name, (PlannedCall(service="ec2", operation="CreateLaunchTemplate", parameters=parameters),)
+
+
+def user_data(context: Context, template: Template) -> bytes:
+    """Read a template's start-up script; a relative path starts at the conf folder.
+
+    Raises:
+        ConfigError: It can't be read.
+    """
+    if not template.user_data_script:
+        return b""
+    path = context.conf_dir / Path(template.user_data_script).expanduser()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"template {template.template_id}: userDataScript {path} can't be read: {error.strerror}",
+            hint="correct the path, or let the user that runs hfcore read it",
+        ) from error
+
+
+def _known(context: Context, template: Template) -> tuple[str, Mapping[str, Any] | None]:
+    """Give the key under which the name for this template is remembered, and the user's data as far as it was asked.
+
+    A numbered version never changes, so it is asked for only when the template is made; `$Latest` is asked each time.
+    """
+    version = template.launch_template_version or ""
+    fixed = not template.launch_template_id or version.isdecimal()
+    base = None if fixed else _base(context, template)
+    fields = {name: value for name, value in asdict(template).items() if name in _FIELDS}
+    content = [
+        fields,
+        bool(template.vm_types),
+        images.image_id(context, template.image_id),
+        user_data(context, template).hex(),
+        tags.of_instances(context, template),
+        base,
+        hfcore.__version__,
+    ]
+    return f"launch-template:{context.region}:{digest(content)}", base
+
+
+def _content(
+    context: Context, template: Template, request_id: str = "", *, base: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    base = _base(context, template) if base is None else base
+    image = images.image_id(context, template.image_id)
+    named = image or base.get("ImageId", "")
+    root = images.root_device(context, named) if named and images.needs_root_device(template) else ""
+    return launch_data(
+        template,
+        image=images.Image(image_id=image, root_device=root),
+        user_data=user_data(context, template),
+        tags=tags.of_instances(context, template, request_id),
+        base=base,
+    )
+
+
+def _base(context: Context, template: Template) -> Mapping[str, Any]:
+    """Ask for the data of the user's own launch template, in the form in which one is made."""
+    if not template.launch_template_id:
+        return EMPTY
+    version = template.launch_template_version or "$Default"
+    parameters = {"LaunchTemplateId": template.launch_template_id, "Versions": [version]}
+    subject = f"{template.launch_template_id} version {version}"
+    found = ask(context, "ec2", "DescribeLaunchTemplateVersions", parameters, subject)["LaunchTemplateVersions"]
+    if not found:
+        raise CloudError(Fault(code="NoSuchVersion", message=f"{subject} is not there", kind=FaultKind.GONE))
+    model = context.clients("ec2", "patient").meta.service_model.shape_for("RequestLaunchTemplateData")
+    known: dict[str, Any] = _pruned(found[0]["LaunchTemplateData"], model)
+    return known
+
+
+def _pruned(value: Any, shape: Any) -> Any:  # noqa: ANN401 - AWS's documents, and botocore's shapes
+    """Leave out what an answer holds and a request must not, such as `MetadataOptions.State`."""
+    if shape.type_name == "structure":
+        return {key: _pruned(one, shape.members[key]) for key, one in value.items() if key in shape.members}
+    return [_pruned(one, shape.member) for one in value] if shape.type_name == "list" else value
+
+
+def _creation(name: str, data: Mapping[str, Any], own_tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give CreateLaunchTemplate's parameters as they may be written down, and those that are sent instead."""
+    parameters = {
+        "LaunchTemplateName": name,
+        "LaunchTemplateData": without_user_data(data),
+        "TagSpecifications": tags.specifications(own_tags, "launch-template"),
+    }
+    return parameters, {"LaunchTemplateData": dict(data)}

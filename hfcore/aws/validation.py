@@ -1,0 +1,103 @@
+"""Own what is wrong with a template on any AWS API. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hfcore.aws.tags import OURS
+from hfcore.models import EMPTY, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hfcore.models import Template
+
+MOST_TAGS = 50 - len(OURS)
+"""Tags of an instance (EC2 user guide, tag restrictions), less hfcore's own."""
+
+MOST_KEY, MOST_VALUE = 128, 256
+_WITH_IOPS = ("io1", "io2", "gp3")
+_ALWAYS_IOPS = ("io1", "io2")
+_IMAGE = re.compile(r"ami-[0-9a-f]{8,17}|(resolve:ssm:)?/[\w./-]+(:[\w.-]+)?|resolve:ssm:[\w./-]+(:[\w.-]+)?")
+
+
+def common(
+    template: Template, *, ignored: Mapping[str, str] = EMPTY, refused: Mapping[str, str] = EMPTY
+) -> tuple[Problem, ...]:
+    """Find what is wrong with a template on any AWS API.
+
+    Args:
+        template: The template.
+        ignored: Fields, as files spell them, that have no effect on this API, each with the reason: warnings.
+        refused: Fields without which the request would mean something else than asked, but which this API can't
+            honour, each with the reason: errors.
+    """
+    rules = (_machines, _storage, _tags, _prices)
+    found = [problem for rule in rules for problem in rule(template)]
+    found += [Problem(field=field, message=reason) for field, reason in refused.items() if is_set(template, field)]
+    found += [warning(field, f"has no effect: {why}") for field, why in ignored.items() if is_set(template, field)]
+    return tuple(found)
+
+
+def is_set(template: Template, field: str) -> bool:
+    """Tell whether a template says anything under a field, given as files spell it."""
+    value = getattr(template, re.sub(r"(?<=[a-z])([A-Z])", r"_\1", field).lower())
+    return value is not None and value not in ((), {})
+
+
+def warning(field: str, message: str) -> Problem:
+    """Give a problem that leaves the template usable."""
+    return Problem(field=field, message=message, severity=Severity.WARNING)
+
+
+def _machines(template: Template) -> Iterator[Problem]:
+    if template.launch_template_version and not template.launch_template_id:
+        yield Problem(field="launchTemplateVersion", message="needs launchTemplateId")
+    if template.image_id and not _IMAGE.fullmatch(template.image_id):
+        hint = "ami-…, or the path of an SSM parameter such as /aws/service/…"
+        yield Problem(field="imageId", message=f"{template.image_id!r} is no image id", hint=hint)
+    if template.launch_template_id:
+        return
+    needed: Mapping[str, Callable[[Template], object]] = {
+        "imageId": lambda t: t.image_id,
+        "subnetId": lambda t: t.subnet_id,
+        "securityGroupIds": lambda t: t.security_group_ids,
+        "vmTypes": lambda t: t.vm_types,
+    }
+    for field, value in needed.items():
+        if not value(template):
+            yield Problem(field=field, message="is missing", hint="or name a launchTemplateId that has it")
+
+
+def _storage(template: Template) -> Iterator[Problem]:
+    kind = template.volume_type
+    if template.iops and kind not in _WITH_IOPS:
+        yield Problem(field="iops", message=f"needs volumeType {', '.join(_WITH_IOPS)}, which is {kind or 'not given'}")
+    if kind in _ALWAYS_IOPS and not template.iops:
+        yield Problem(field="volumeType", message=f"{kind} needs iops")
+
+
+def _tags(template: Template) -> Iterator[Problem]:
+    tags = template.instance_tags
+    if len(tags) > MOST_TAGS:
+        yield Problem(field="instanceTags", message=f"are {len(tags)}; AWS allows {MOST_TAGS} beside hfcore's own")
+    for key, value in tags.items():
+        if not 0 < len(key) <= MOST_KEY or len(value) > MOST_VALUE:
+            message = f"{key[:MOST_KEY]!r}: a key has 1 to {MOST_KEY} characters, a value at most {MOST_VALUE}"
+            yield Problem(field="instanceTags", message=message)
+        if key.lower().startswith("aws:"):
+            yield Problem(field="instanceTags", message=f"{key!r}: keys that begin with aws: are AWS's own")
+        if key in OURS:
+            yield warning("instanceTags", f"{key!r} has no effect: hfcore sets it itself")
+
+
+def _prices(template: Template) -> Iterator[Problem]:
+    price = template.price_type or "ondemand"
+    if template.max_spot_price is not None and price == "ondemand":
+        yield warning("maxSpotPrice", "has no effect: priceType is ondemand")
+    if template.vm_types_on_demand and price != "heterogeneous":
+        yield warning("vmTypesOnDemand", "has no effect: priceType is not heterogeneous")
+    unknown = sorted(template.vm_types_priority.keys() - template.vm_types.keys() - template.vm_types_on_demand.keys())
+    if unknown:
+        yield Problem(field="vmTypesPriority", message=f"{', '.join(unknown)} is not among vmTypes")

@@ -1,0 +1,199 @@
+"""Own the five Host Factory verbs: from words to one JSON document on stdout and an exit code.
+
+Whatever happens in between, plug-ins that print and libraries that warn included, stdout gets that document alone, and
+stderr nothing while the call goes well: some callers read both as one.
+"""
+
+from __future__ import annotations
+
+import getopt
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hfcore.errors import HfcoreError, InputError
+
+if TYPE_CHECKING:
+    from hfcore.service import Service
+
+VERBS = (
+    "getAvailableTemplates",
+    "requestMachines",
+    "getRequestStatus",
+    "requestReturnMachines",
+    "getReturnRequests",
+)
+"""The verbs, named as Host Factory names its scripts."""
+
+INPUT_OPTIONAL = frozenset({"getAvailableTemplates", "getReturnRequests"})
+STANDARD_INPUT = "-"
+TEMPLATE_AND_COUNT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbOptions:
+    """The words of one call.
+
+    Args:
+        verb: `getAvailableTemplates`, `requestMachines`, `requestReturnMachines`, `getRequestStatus` or
+            `getReturnRequests`.
+        file: Path of the input; `-` is standard input.
+        data: The input itself, as JSON.
+        words: The input by hand: `TEMPLATE COUNT`, request ids, or machine ids.
+        provider: The provider instance: its name or its folder.
+        debug: Also log to stderr, and show tracebacks.
+    """
+
+    verb: str
+    file: str = ""
+    data: str = ""
+    words: tuple[str, ...] = ()
+    provider: str = ""
+    debug: bool = False
+
+
+def parse_words(words: list[str]) -> VerbOptions | None:
+    """Read `VERB [-f FILE] [--data JSON] [--provider NAME|DIR] [--debug] [WORD …]`; `None` leaves it to Typer."""
+    try:
+        found, rest = getopt.gnu_getopt(words, "f:", ["file=", "data=", "provider=", "debug"])
+    except getopt.GetoptError:
+        return None
+    given = {name.lstrip("-"): value for name, value in found}
+    if not rest or rest[0] not in VERBS:
+        return None
+    return VerbOptions(
+        verb=rest[0],
+        file=given.get("file", given.get("f", "")),
+        data=given.get("data", ""),
+        words=tuple(rest[1:]),
+        provider=given.get("provider", ""),
+        debug="debug" in given,
+    )
+
+
+def run(options: VerbOptions) -> int:
+    """Carry out a verb: print one JSON document, and give the exit code, 0 or 1."""
+    if sys.stdout is None:  # closed by the caller: nobody would learn the id of what is asked for
+        return 1
+    answers, people = _take_streams(keep_stderr=options.debug)
+    document, code = _answer(options)
+    text = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    try:
+        _write(answers, text + b"\n")
+        if code:
+            _write(people, f"{document['message']}\n".encode("utf-8", "backslashreplace"))
+    except OSError:  # nobody reads any more; what was done is stored, and can be asked about
+        return 1
+    return code
+
+
+def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
+    from hfcore.hostfactory import failure_document
+
+    try:
+        text = _input_text(options)
+        from hfcore.cli.running import open_service
+
+        service = open_service(options.provider or None, debug=options.debug)
+        return _handle(service, options, text), 0
+    except HfcoreError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return failure_document(f"{error.code}: {error}{hint}"), 1
+    except KeyboardInterrupt:
+        return failure_document("HF9002: interrupted; what was begun is stored, and is gone on with"), 1
+    except Exception as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
+        from hfcore.logs import log_bug
+
+        log_bug(error, debug=options.debug)
+        return failure_document(f"HF9001: a bug in hfcore: {type(error).__name__}: {error}; see the log"), 1
+
+
+def _handle(service: Service, options: VerbOptions, text: bytes | None) -> dict[str, Any]:
+    from hfcore import hostfactory as wire
+
+    document = wire.parse(text, options.file or "input") if text is not None else _by_hand(service, options)
+    if options.verb == "getAvailableTemplates":
+        return wire.templates_document(service.available_templates(), service.templates.problems)
+    if options.verb == "requestMachines":
+        wanted = wire.machines_wanted(document)
+        return wire.answer_document(service.request_machines(wanted.template_id, wanted.count))
+    if options.verb == "getRequestStatus":
+        return wire.status_document(service.request_status(wire.request_ids(document)))
+    if options.verb == "requestReturnMachines":
+        return wire.answer_document(service.request_return(wire.machine_refs(document, needed=True)))
+    return wire.return_requests_document(service.return_requests(wire.machine_refs(document, needed=False)))
+
+
+def _by_hand(service: Service, options: VerbOptions) -> dict[str, Any]:
+    """Make the input document of words that a person typed."""
+    words = options.words
+    if options.verb == "requestMachines":
+        if len(words) != TEMPLATE_AND_COUNT:
+            raise InputError("requestMachines takes a template and a count", hint="or the input by -f FILE")
+        return {"template": {"templateId": words[0], "machineCount": words[1]}}
+    if options.verb == "getRequestStatus":
+        return {"requests": [{"requestId": word} for word in words]}
+    if options.verb == "getAvailableTemplates" and words:
+        raise InputError("getAvailableTemplates takes no words")
+    state = service.store.read()
+    return {"machines": [{"machineId" if state.machine(word) else "name": word} for word in words]}
+
+
+def _input_text(options: VerbOptions) -> bytes | None:
+    """Give the input as text; `None` where it was typed by hand.
+
+    Standard input is read without being asked for only where the verb can't do without: Host Factory may call the
+    others with a stream that never ends.
+    """
+    given = [
+        name for name, value in (("-f", options.file), ("--data", options.data), ("words", options.words)) if value
+    ]
+    if len(given) > 1:
+        raise InputError(f"input was given in more than one way: {' and '.join(given)}")
+    if options.data:
+        return options.data.encode("utf-8", "surrogateescape")
+    if options.words:
+        return None
+    if options.file and options.file != STANDARD_INPUT:
+        return _read_file(options.file)
+    if options.file or options.verb not in INPUT_OPTIONAL:
+        return _read_standard_input(options)
+    return b""
+
+
+def _read_file(path: str) -> bytes:
+    from hfcore.hostfactory import MOST_BYTES
+
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - at start-up, each import counts
+            return file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"input file {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _read_standard_input(options: VerbOptions) -> bytes:
+    from hfcore.hostfactory import MOST_BYTES
+
+    if sys.stdin is None or (sys.stdin.isatty() and not options.file):
+        raise InputError(f"{options.verb} needs input", hint="give it by -f FILE, --data JSON, or by hand")
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def _take_streams(*, keep_stderr: bool) -> tuple[int, int]:
+    """Keep both streams for the answer alone: what anyone else prints, until the process ends, goes nowhere."""
+    sys.stdout.flush()
+    answers = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    people = os.dup(2) if sys.stderr is not None else os.dup(nowhere)
+    os.dup2(nowhere, 1)
+    if not keep_stderr:
+        os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return answers, people
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

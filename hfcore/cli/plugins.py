@@ -1,0 +1,87 @@
+"""Own `hfcore plugins`: what is installed, and whether it can be used. Broken plug-ins are rows like the others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer  # noqa: TID253 - imported when the group is used
+
+from hfcore.cli.output import ExitCode, as_json
+
+if TYPE_CHECKING:
+    from hfcore.cli.running import Session
+    from hfcore.plugins import PluginRecord
+
+app = typer.Typer(no_args_is_help=True, help="The installed provider plug-ins.")
+
+_UNUSABLE = frozenset({"failed", "incompatible", "conflict"})
+
+
+@app.command("list")
+def list_plugins(
+    ctx: typer.Context,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="End with exit code 4 if one can't be used.")] = False,
+) -> None:
+    """List the installed plug-ins, with the reason of each that can't be used."""
+    session: Session = ctx.obj
+    items = [_summary(record) for record in session.plugins().records()]
+    columns = {
+        "NAME": lambda item: item["name"],
+        "VERSION": lambda item: item["version"],
+        "HOOKS": lambda item: item["hook_version"] or "",
+        "STATUS": lambda item: item["status"],
+        "PROVIDES": _provides,
+        "SOURCE": lambda item: f"{item['distribution']}\n{_place(item['source'])}".strip(),
+    }
+    session.output.rows("plugins", items, columns, empty="no provider plug-in is installed")
+    if check and any(item["status"] in _UNUSABLE for item in items):
+        raise typer.Exit(ExitCode.PLUGIN)
+
+
+@app.command("show")
+def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
+    """Show all that a plug-in says of itself: permissions, operations, template fields, call budgets."""
+    session: Session = ctx.obj
+    plugins = session.plugins()
+    records = [record for record in plugins.records() if record.candidate.name.casefold() == name.casefold()]
+    if not records:
+        plugins.provider(name)  # raises what is known of it
+    session.output.details("plugins", [_summary(record) | _info(record) for record in records])
+
+
+def _summary(record: PluginRecord) -> dict[str, Any]:
+    candidate, info = record.candidate, record.info
+    return {
+        "name": candidate.name,
+        "version": candidate.version,
+        "hook_version": info.hook_version if info else None,
+        "status": record.status.value,
+        "reason": record.reason,
+        "summary": info.summary if info else "",
+        "hooks": list(record.hooks),
+        "distribution": candidate.distribution,
+        "source": candidate.source,
+    }
+
+
+def _info(record: PluginRecord) -> dict[str, Any]:
+    names = ("cloud", "iam_actions", "operations", "template_fields", "call_budgets")
+    return {name: as_json(getattr(record.info, name)) for name in names} if record.info else {}
+
+
+def _provides(item: dict[str, Any]) -> str:
+    from hfcore.hookspecs import REQUIRED
+
+    if item["reason"]:
+        return str(item["reason"])
+    more = ", ".join(hook for hook in item["hooks"] if hook not in REQUIRED)
+    return f"{item['summary']}\nalso: {more}" if more else str(item["summary"])
+
+
+def _place(source: str) -> str:
+    """Give a folder as people know it: within the environment, or as a whole."""
+    path = Path(source)
+    return str(path.relative_to(sys.prefix)) if path.is_relative_to(sys.prefix) else source

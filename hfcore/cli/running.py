@@ -1,0 +1,132 @@
+"""Own what a command runs with: the settings, the log, the clock and the plug-ins, made into a `Service`.
+
+Host Factory's verbs use it too: what a call does not need is not imported.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hfcore.config import find_folders, load_settings
+from hfcore.errors import ConfigError
+from hfcore.logs import open_log
+from hfcore.models import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from logging import Logger
+
+    from hfcore.cli.output import Mode, Output
+    from hfcore.config import Settings
+    from hfcore.plugins import Plugins
+    from hfcore.service import Service
+
+
+class SystemClock:
+    """The system's time."""
+
+    def now(self) -> datetime:
+        """Give the UTC time."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Give seconds that only grow."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def open_service(provider: str | None = None, *, flags: Mapping[str, str] = EMPTY, debug: bool = False) -> Service:
+    """Make the use cases of one provider instance.
+
+    Args:
+        provider: `--provider NAME|DIR`; without it, the environment names the instance.
+        flags: Setting name to text, for settings that a flag gives.
+        debug: Also log to stderr, from level debug.
+
+    Raises:
+        ConfigError: No provider instance is named, or its settings are wrong.
+        StoreError: Its store can't be trusted, or can't be made.
+    """
+    settings = load_settings(environ=os.environ, provider=provider, flags=flags)
+    return make_service(settings, open_log(settings, debug=debug))
+
+
+def make_service(settings: Settings, logger: Logger) -> Service:
+    """Make the use cases over settings that are read already."""
+    from hfcore.service import Service
+
+    return Service(
+        settings=settings,
+        plugins=lambda: open_plugins(settings, logger),
+        fingerprint=_fingerprint,
+        clock=SystemClock(),
+        logger=logger,
+    )
+
+
+def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
+    """Find the installed plug-ins, none of them imported yet; without settings none is pinned or disabled."""
+    from hfcore import hookspecs
+    from hfcore.plugins import Plugins, installed
+
+    return Plugins(
+        installed(hookspecs.PROVIDERS),
+        logger=logger,
+        pins=settings.plugins if settings else None,
+        disabled=settings.disabled_plugins if settings else (),
+        observers=installed(hookspecs.OBSERVERS),
+    )
+
+
+def _fingerprint() -> str:
+    from hfcore.plugins import fingerprint
+
+    return fingerprint()
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One command of a person's: what the options before or behind it say.
+
+    Args:
+        provider: `--provider NAME|DIR`, or empty.
+        debug: Also log to stderr, and show tracebacks.
+        output: Where the command's result goes.
+        output_flag: What `--output` says, if it is given.
+    """
+
+    output: Output
+    output_flag: Mode | None = None
+    provider: str = ""
+    debug: bool = False
+
+    def service(self) -> Service:
+        """Make the use cases of the provider instance; see `open_service`."""
+        return open_service(self.provider or None, debug=self.debug)
+
+    def settings(self) -> Settings | None:
+        """Read the settings of the provider instance; `None` where none is named.
+
+        Raises:
+            ConfigError: One is named, and its folders or settings are wrong.
+        """
+        if not self.provider:
+            try:
+                find_folders(os.environ)
+            except ConfigError:
+                return None
+        return load_settings(environ=os.environ, provider=self.provider or None)
+
+    def plugins(self) -> Plugins:
+        """Find the installed plug-ins, with the provider instance's settings where one is named."""
+        import logging
+
+        settings = self.settings()
+        return open_plugins(settings, open_log(settings, debug=self.debug) if settings else logging.getLogger("hfcore"))

@@ -1,0 +1,359 @@
+"""Own how files of the store are read, replaced, appended to, locked and kept private; not what is in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from hfcore.errors import StoreLocked, StoreNotWritable, StoreUntrusted
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+T = TypeVar("T")
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+TEMPORARY: Final = ".tmp"
+"""End of the name of every temporary file and folder; such a name starts with a dot."""
+
+RESTORE_HINT: Final = "nothing was changed; restore the folder from a copy, or correct the file by hand"
+
+_HINTS: Final = {
+    errno.ENOSPC: "make space on the file system, then try again; what was stored before is whole",
+    errno.EDQUOT: "raise the user's disk quota or make space, then try again; what was stored before is whole",
+    errno.EROFS: "mount the file system for writing, then try again",
+    errno.EACCES: "give the user that runs Host Factory the right to write there",
+    errno.EPERM: "give the user that runs Host Factory the right to write there",
+}
+_NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that can't sync a folder
+_FIRST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.05
+_LOCKED_BYTE: Final = 1 << 20  # Windows locks bytes, and a locked byte can't be read: the pid stands before it
+
+
+def not_writable(path: Path, error: OSError) -> StoreNotWritable:
+    """Give the error that says why a file or folder can't be written."""
+    reason = error.strerror or str(error)
+    hint = _HINTS.get(error.errno or 0, "see the reason that the operating system gives, then try again")
+    return StoreNotWritable(f"{path} can't be written: {reason}", hint=hint)
+
+
+def untrusted(path: Path, what: str) -> StoreUntrusted:
+    """Give the error that says what is wrong with a file."""
+    return StoreUntrusted(f"{path} {what}", hint=RESTORE_HINT)
+
+
+def read_json(path: Path, parse: Callable[[str], T]) -> T:
+    """Read a file by a function that raises ValueError where it does not understand.
+
+    Raises:
+        StoreUntrusted: The file is missing or unreadable, or `parse` does not understand it.
+    """
+    try:
+        return parse(path.read_bytes().decode())
+    except FileNotFoundError as error:
+        raise untrusted(path, "is missing") from error
+    except OSError as error:
+        raise untrusted(path, f"can't be read: {error.strerror}") from error
+    except JSONDecodeError as error:
+        what = "is not JSON, or is cut short" if error.doc.strip() else "is empty"
+        raise untrusted(path, f"{what}: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise untrusted(path, f"can't be understood: {error}") from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, so that others see the old content or the new, whole, even after a crash.
+
+    The new file is synced before it takes the name, and the folder after it. It has mode 0600, and the owner and group
+    of the file that it replaces where the system allows that.
+
+    Raises:
+        StoreNotWritable: The old file is untouched, and nothing is left beside it.
+    """
+    temporary = temporary_path(path)
+    try:
+        _write_new(temporary, data, like=path)
+        os.replace(temporary, path)  # noqa: PTH105 - the one call that tests let fail
+        sync_folder(path.parent)
+    except OSError as error:
+        remove_quietly(temporary)
+        raise not_writable(path, error) from error
+    except BaseException:
+        remove_quietly(temporary)
+        raise
+
+
+def append_lines(path: Path, data: bytes) -> None:
+    """Add lines to a file, synced; a last line that a crash has cut is ended first.
+
+    Raises:
+        StoreNotWritable: The file is as long as before.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        try:
+            _append(descriptor, data)
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def find_lines(path: Path, part: bytes) -> list[bytes]:
+    """Give the lines of a file that hold `part`.
+
+    Raises:
+        StoreUntrusted: The file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return [line for line in file if part in line]
+    except OSError as error:
+        raise untrusted(path, f"can't be read: {error.strerror}") from error
+
+
+def temporary_path(path: Path) -> Path:
+    """Give a name beside `path` that nobody else uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}{TEMPORARY}")
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file of ours if it is there and can be removed."""
+    try:
+        path.unlink()
+    except OSError:
+        return
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last over a power cut.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, however little the system takes at a time.
+
+    Raises:
+        OSError: The file can't take it.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder of mode 0700, whatever the umask, and the folders above it; one that is there stays as it is.
+
+    Root makes none in another user's folder: that user could not use it.
+
+    Raises:
+        StoreNotWritable: The folder can't be made.
+    """
+    if path.is_dir():
+        return
+    make_private_folder(path.parent)
+    if os.name != "nt" and os.geteuid() == 0:
+        refuse_foreign_owner(path.parent)
+    try:
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        path.chmod(FOLDER_MODE)
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def refuse_foreign_owner(folder: Path) -> None:
+    """Refuse to write in a folder of another user: what root writes there, Host Factory's user can't read any more.
+
+    Raises:
+        StoreNotWritable: The folder belongs to another user, or can't be looked at.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise not_writable(folder, error) from error
+    if owner != os.geteuid():
+        name = _user_name(owner)
+        raise StoreNotWritable(
+            f"{folder} belongs to user {name}, and this is user {_user_name(os.geteuid())}: nothing is written",
+            hint=f"run the same command as that user: sudo -u {name} …",
+        )
+
+
+class FileLock:
+    """A lock between processes, and between threads, on a file that stays: `with FileLock(path, timeout): …`.
+
+    The system lets go of the lock when its holder ends, however it ends. It can't be taken twice by one holder.
+    Our own, because the `filelock` library takes about 70 ms to import, in every call.
+
+    Args:
+        path: The file; made if it is missing, with mode 0600, and never removed.
+        timeout: Seconds to wait at most; 0 tries once.
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Wait for the lock.
+
+        Raises:
+            StoreLocked: Another holder kept it for longer than the timeout.
+            StoreNotWritable: The file can't be made, opened or locked.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        except OSError as error:
+            raise not_writable(self._path, error) from error
+        try:
+            self._wait(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor  # only the one who holds the lock gets here, so threads may share a FileLock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        _unlock(descriptor)  # explicitly: a forked child may hold a copy of the descriptor
+        os.close(descriptor)
+
+    def _wait(self, descriptor: int) -> None:
+        end = time.monotonic() + self._timeout
+        pause = _FIRST_PAUSE
+        while not self._try(descriptor):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise StoreLocked(
+                    f"{self._path} has been locked for more than {self._timeout:g} s by {_holder(descriptor)}",
+                    hint="try again; if it stays so, see what that process waits for",
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        _name_holder(descriptor)
+
+    def _try(self, descriptor: int) -> bool:
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.EACCES, errno.EDEADLK}:
+                return False
+            raise not_writable(self._path, error) from error
+        return True
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if end:
+        os.lseek(descriptor, end - 1, os.SEEK_SET)
+        if os.read(descriptor, 1) != b"\n":
+            data = b"\n" + data
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+
+
+def _write_new(path: Path, data: bytes, *, like: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    try:
+        _keep_owner(descriptor, like)
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _keep_owner(descriptor: int, like: Path) -> None:
+    if sys.platform == "win32":
+        return
+    os.fchmod(descriptor, FILE_MODE)  # whatever the umask took away
+    try:
+        old, new = like.stat(), os.fstat(descriptor)
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+    except (FileNotFoundError, PermissionError):
+        return
+
+
+def _user_name(uid: int) -> str:
+    if sys.platform == "win32":
+        return str(uid)
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo spells a user without a name
+
+
+def _name_holder(descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError:  # a full disk: the lock holds all the same, a waiter only learns less
+        return
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
+    except OSError:
+        pid = ""
+    return f"process {pid}" if pid.isdigit() else "another process"
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

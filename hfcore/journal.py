@@ -1,0 +1,304 @@
+"""Own the intents on disk around each mutating cloud call, and the names of the processes that wrote them.
+
+What to do with an intent whose process is dead is the core's business.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import replace
+from json import JSONEncoder, loads
+from typing import TYPE_CHECKING, Any, Final
+
+from hfcore.context import Intent
+from hfcore.errors import StoreError
+from hfcore.files import (
+    FileLock,
+    make_private_folder,
+    not_writable,
+    read_json,
+    refuse_foreign_owner,
+    replace_file,
+    sync_folder,
+    untrusted,
+)
+from hfcore.records import decode_time, encode_time, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from hfcore.context import Clock
+
+_LOCK_FILE: Final = ".lock"
+_END: Final = ".json"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # no dot: the first dot of a file name ends the request's id
+_STEP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_TEXTS: Final = ("request_id", "step", "call", "token", "process")
+
+
+class IntentFolder:
+    """The `hfcore.context.Journal` on a folder: one file an intent, `<request_id>.<step>.json`. Safe between processes.
+
+    Args:
+        folder: The folder, `data/journal`; made when first needed.
+        owner: The store's owner id, a part of each token.
+        clock: Gives `begun_at`.
+        lock_timeout: Seconds to wait at most for another process that is writing an intent.
+    """
+
+    def __init__(self, folder: Path, *, owner: str, clock: Clock, lock_timeout: float = 60.0) -> None:
+        self._folder = folder
+        self._owner = owner
+        self._clock = clock
+        self._lock_timeout = lock_timeout
+
+    def begin(self, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Intent:
+        """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before.
+
+        A step found open is the caller's from now on, with the parameters and the token of then.
+
+        Raises:
+            StoreNotWritable: Nothing was written: the call must not be sent.
+            StoreUntrusted: The step's file is unreadable; it is left as it is.
+            StoreError: The parameters are not JSON values, or a name can't be a file's.
+        """
+        path = self._path(request_id, step)
+        with self._writing():
+            if path.exists():
+                return self._take_over(_read(path))
+            intent = Intent(
+                request_id=request_id,
+                step=step,
+                call=call,
+                parameters=_plain(parameters, f"parameters of {call} for {request_id}"),
+                token=_token(self._owner, request_id, step),
+                begun_at=self._clock.now(),
+                process=this_process(),
+            )
+            _write(path, intent)
+        return intent
+
+    def done(self, intent: Intent, outcome: Mapping[str, Any]) -> Intent:
+        """Write down what the cloud answered.
+
+        Raises:
+            StoreNotWritable: The intent stays open.
+            StoreError: The outcome is not JSON values.
+        """
+        closed = replace(intent, outcome=_plain(outcome, f"outcome of {intent.call} for {intent.request_id}"))
+        with self._writing():
+            _write(self._path(intent.request_id, intent.step), closed)
+        return closed
+
+    def drop(self, intent: Intent) -> None:
+        """Take back an intent of which the cloud has made nothing, so that it may be begun anew.
+
+        Raises:
+            StoreNotWritable: The intent stays.
+        """
+        path = self._path(intent.request_id, intent.step)
+        with self._writing():
+            self._remove([path])
+
+    def steps(self, request_id: str) -> tuple[Intent, ...]:
+        """Give all steps of a request, oldest first, open and done.
+
+        Raises:
+            StoreUntrusted: A file of the request is unreadable.
+        """
+        intents = [_read(path) for path in self._paths(request_id)]
+        return tuple(sorted(intents, key=lambda intent: (intent.begun_at, intent.step)))
+
+    def forget(self, request_id: str) -> None:
+        """Remove all steps of a request, once their outcomes are stored in the request.
+
+        Raises:
+            StoreUntrusted: A file of the request is unreadable: none is removed.
+            StoreNotWritable: A file can't be removed.
+        """
+        if not self._paths(request_id):
+            return
+        with self._writing():
+            paths = self._paths(request_id)
+            for path in paths:
+                _read(path)
+            self._remove([*paths, *self._folder.glob(f".{request_id}.*")])
+
+    def requests(self) -> frozenset[str]:
+        """Give the ids of the requests that have steps, without reading these.
+
+        Raises:
+            StoreUntrusted: The folder can't be read.
+        """
+        return frozenset(name.partition(".")[0] for name in self._names())
+
+    def _path(self, request_id: str, step: str) -> Path:
+        if not _REQUEST_ID.fullmatch(request_id) or not _STEP.fullmatch(step) or ".." in step:
+            raise StoreError(
+                f"the journal can't hold step {step!r} of request {request_id!r}",
+                hint="a request id is letters, digits, - and _; a step may have single dots besides",
+            )
+        return self._folder / f"{request_id}.{step}{_END}"
+
+    def _paths(self, request_id: str) -> list[Path]:
+        return [self._folder / name for name in self._names() if name.partition(".")[0] == request_id]
+
+    def _names(self) -> list[str]:
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208 - names are what is asked for
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise untrusted(self._folder, f"can't be read: {error.strerror}") from error
+        return [name for name in names if name.endswith(_END) and not name.startswith(".")]
+
+    def _writing(self) -> FileLock:
+        """Give the lock under which a step is looked at and written, so that no outcome is overwritten by a replay."""
+        make_private_folder(self._folder)
+        refuse_foreign_owner(self._folder)
+        return FileLock(self._folder / _LOCK_FILE, self._lock_timeout)
+
+    def _take_over(self, intent: Intent) -> Intent:
+        if intent.outcome is not None:
+            return intent
+        if intent.process != this_process():
+            intent = replace(intent, process=this_process())
+            _write(self._path(intent.request_id, intent.step), intent)
+        return replace(intent, replayed=True)
+
+    def _remove(self, paths: list[Path]) -> None:
+        try:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise not_writable(self._folder, error) from error
+
+
+def this_process() -> str:
+    """Name this process so that another can tell whether it still lives: host, boot id, pid and the pid's start time.
+
+    Boot id and start time are empty where the system has no `/proc`.
+    """
+    pid = os.getpid()
+    return "/".join((_host(), _boot_id(), str(pid), _start_time(pid) or ""))
+
+
+def is_dead(process: str, *, begun_at: datetime, now: datetime, foreign_after: float) -> bool:
+    """Say whether the process that `this_process` named has ended.
+
+    Args:
+        process: Its name. One that can't be understood counts as one of another host.
+        begun_at: When it was last known to live.
+        now: The time.
+        foreign_after: Seconds after which a process of another host, which can't be seen from here, counts as dead.
+    """
+    host, boot_id, pid, start_time = _parts(process)
+    if host != _host() or not pid.isdigit():
+        return (now - begun_at).total_seconds() >= foreign_after
+    if boot_id != _boot_id():
+        return True
+    if not boot_id:
+        return not _pid_exists(int(pid))
+    return _start_time(int(pid)) != start_time
+
+
+def _parts(process: str) -> tuple[str, str, str, str]:
+    parts = process.rsplit("/", 3)
+    if len(parts) != len(("host", "boot", "pid", "start")):
+        return "", "", "", ""
+    host, boot_id, pid, start_time = parts
+    return host, boot_id, pid, start_time
+
+
+def _host() -> str:
+    if sys.platform == "win32":
+        return os.environ.get("COMPUTERNAME", "")
+    return os.uname().nodename
+
+
+def _boot_id() -> str:
+    return _first_line("/proc/sys/kernel/random/boot_id")
+
+
+def _start_time(pid: int) -> str | None:
+    """Give a living process's start time in clock ticks since boot; `None` if there is none, or only its remains."""
+    _, _, rest = _first_line(f"/proc/{pid}/stat").rpartition(")")  # the name before it may hold anything
+    fields = rest.split()  # from field 3 on, see proc(5)
+    if not fields or fields[0] in {"Z", "X"}:
+        return None
+    return fields[19]
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - not a file of ours
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def _pid_exists(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # os.kill would end it; such a process counts as dead only by its age elsewhere
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _token(owner: str, request_id: str, step: str) -> str:
+    """Give an idempotency token: 64 ASCII characters, the most that EC2 RunInstances takes as ClientToken."""
+    from hashlib import sha256
+
+    return sha256(f"{owner}\n{request_id}\n{step}".encode()).hexdigest()
+
+
+def _plain(values: Mapping[str, Any], what: str) -> Any:  # noqa: ANN401 - JSON values
+    try:
+        return plain(values)
+    except ValueError as error:
+        raise StoreError(f"the {what} can't be written down: {error}", hint="this is a fault of the plug-in") from error
+
+
+def _write(path: Path, intent: Intent) -> None:
+    record = {
+        "request_id": intent.request_id,
+        "step": intent.step,
+        "call": intent.call,
+        "token": intent.token,
+        "begun_at": encode_time(intent.begun_at),
+        "process": intent.process,
+        "parameters": intent.parameters,
+        "outcome": intent.outcome,
+    }
+    replace_file(path, (JSONEncoder(indent=2).encode(record) + "\n").encode("ascii"))
+
+
+def _read(path: Path) -> Intent:
+    intent = read_json(path, _decode)
+    if path.name != f"{intent.request_id}.{intent.step}{_END}":
+        raise untrusted(path, f"is the intent of step {intent.step} of request {intent.request_id}")
+    return intent
+
+
+def _decode(text: str) -> Intent:
+    record = loads(text)
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _TEXTS):
+        raise ValueError(f"an object with the strings {', '.join(_TEXTS)} is expected")
+    parameters, outcome = record.get("parameters"), record.get("outcome")
+    if not isinstance(parameters, dict) or not (outcome is None or isinstance(outcome, dict)):
+        raise ValueError("parameters and outcome are to be objects")
+    return Intent(
+        **{key: record[key] for key in _TEXTS},
+        parameters=parameters,
+        begun_at=decode_time(record.get("begun_at")),
+        outcome=outcome,
+    )

@@ -1,0 +1,182 @@
+"""Own bringing a request into being: room under maxNumber, the record before the cloud call, and its outcome after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from hfcore import lifecycle
+from hfcore.errors import (
+    CapacityExceeded,
+    CloudError,
+    HfcoreError,
+    OutcomeUnknown,
+    PluginCallError,
+    StoreUntrusted,
+    TemplateError,
+)
+from hfcore.journal import this_process
+from hfcore.models import Fault, Request, RequestStatus, Severity
+from hfcore.usage import UNLIMITED, finished_before, units_in_use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from hfcore.config import Settings
+    from hfcore.context import Clock
+    from hfcore.dispatch import Dispatch
+    from hfcore.journal import IntentFolder
+    from hfcore.models import Instance, Provisioned, Template
+    from hfcore.plugins import Provider
+    from hfcore.store import Store
+
+
+class Launching:
+    """Creates requests, and goes on with those whose creator died."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: Store,
+        journal: IntentFolder,
+        dispatch: Dispatch,
+        clock: Clock,
+        name_of: Callable[[Instance], str],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._journal = journal
+        self._dispatch = dispatch
+        self._clock = clock
+        self._name_of = name_of
+
+    def launch(self, template: Template, count: int) -> tuple[Request, str]:
+        """Create a request for `count` units, and ask the cloud for them.
+
+        Returns:
+            The stored request, and a sentence on how it was served, where that is not the usual way.
+
+        Raises:
+            CapacityExceeded: The template's `maxNumber` leaves no room; nothing is stored.
+            PluginError: No plug-in can serve the template; nothing is stored.
+            TemplateError: The template is not right for the fallback; nothing is stored.
+            CloudError: The cloud refused, and has made nothing; the request is stored as failed.
+            StoreError: The store can't be trusted or written; the cloud was not asked.
+        """
+        provider, note = self._dispatch.for_template(template.provider_api or "")
+        if note:
+            self._check_for_fallback(provider, template)
+        self._store.check_writable()
+        request = self._reserve(self._new_request(provider, template, count), template)
+        try:
+            return self.provision(provider, request), note
+        except OutcomeUnknown as error:
+            return request, f"{note + '; ' if note else ''}asked, but not answered yet: {error}"
+
+    def provision(self, provider: Provider, request: Request) -> Request:
+        """Carry out `provision` for a stored request, for the first time or after a death, and store its outcome.
+
+        Raises:
+            OutcomeUnknown: It may have been done; the request stays `creating` and is gone on with later.
+            CloudError: The cloud refused, and has made nothing; the request is stored as failed.
+            PluginCallError: The plug-in broke before it had asked for anything; stored as failed.
+        """
+        template = request.template
+        if template is None:
+            raise StoreUntrusted(f"request {request.request_id} is stored without its template")
+        started = self._clock.now()
+        try:
+            made = provider.provision(
+                request, template, self._dispatch.context(provider, request.region, request.endpoint)
+            )
+        except OutcomeUnknown:
+            raise
+        except PluginCallError as error:
+            self._fail_unless_begun(request, error)
+            raise
+        except HfcoreError as error:
+            self._fail(request, error)
+            raise
+        stored = self.take_in(request.request_id, made, started)
+        if stored.status is RequestStatus.FAILED:
+            raise _refusal(made)
+        return stored
+
+    def take_in(self, request_id: str, made: Provisioned, observed_at: datetime) -> Request:
+        """Store what `provision` or `advance` made, and forget the intents that are answered by it."""
+        with self._store.transaction() as state:
+            stored = state.request(request_id)
+            if stored is None:
+                raise StoreUntrusted(f"request {request_id} is no longer in the store")
+            request = lifecycle.provisioned(stored, made, self._clock.now())
+            state.save_batch(
+                lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
+            )
+            state.save_request(request)
+        self._journal.forget(request_id)
+        return request
+
+    def _new_request(self, provider: Provider, template: Template, count: int) -> Request:
+        now = self._clock.now()
+        minutes = template.spot_fleet_request_expiry or self._settings.request_expiry_minutes
+        return Request(
+            request_id=f"req-{uuid4()}",
+            status=RequestStatus.CREATING,
+            template_id=template.template_id,
+            template=replace(template, extra={}, attributes={}),
+            target=count,
+            provider_api=provider.name,
+            cloud=provider.info.cloud,
+            distribution=provider.candidate.distribution,
+            version=provider.candidate.version,
+            region=self._settings.region,
+            endpoint=self._settings.endpoint_url,
+            created_at=now,
+            deadline=now + timedelta(minutes=minutes),
+            process=this_process(),
+        )
+
+    def _check_for_fallback(self, provider: Provider, template: Template) -> None:
+        context = self._dispatch.context(provider, self._settings.region, self._settings.endpoint_url)
+        problems = provider.validate_template(template, context)
+        errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
+        if errors:
+            raise TemplateError(
+                f"template {template.template_id} asks for {template.provider_api}, which is not installed, "
+                f"and can't be served by {provider.name}: {'; '.join(str(error) for error in errors)}",
+                problems=errors,
+            )
+
+    def _reserve(self, request: Request, template: Template) -> Request:
+        """Store the request if the template has room for it, decided under one lock; what is long over goes."""
+        oldest = self._clock.now() - timedelta(hours=self._settings.retention_hours)
+        with self._store.transaction() as state:
+            state.archive(finished_before(state, oldest))
+            live, expected = units_in_use(state, template.template_id)
+            if template.max_number != UNLIMITED and live + expected + request.target > template.max_number:
+                raise CapacityExceeded(
+                    f"template {template.template_id}: {request.target} asked, {live:g} live, {expected:g} expected, "
+                    f"{template.max_number} at most (maxNumber)"
+                )
+            state.save_request(request)
+        return request
+
+    def _fail(self, request: Request, error: HfcoreError) -> None:
+        with self._store.transaction() as state:
+            state.save_request(lifecycle.failed(request, str(error), self._clock.now()))
+        self._journal.forget(request.request_id)
+
+    def _fail_unless_begun(self, request: Request, error: PluginCallError) -> None:
+        """Keep open what a plug-in broke off after its first cloud call: it may have made something."""
+        if self._journal.steps(request.request_id):
+            raise OutcomeUnknown(Fault(code=error.code, message=str(error))) from error
+        self._fail(request, error)
+
+
+def _refusal(made: Provisioned) -> CloudError:
+    faults = made.faults or (Fault(code="NothingMade", message="the cloud made nothing, and gave no reason"),)
+    return CloudError(faults[-1])

@@ -1,0 +1,100 @@
+"""Own the small facts worth keeping between calls, on one file that may be lost at any time."""
+
+from __future__ import annotations
+
+import logging
+from json import dumps, loads
+from typing import TYPE_CHECKING, Any, Final
+
+from hfcore.errors import StoreError
+from hfcore.files import FileLock, make_private_folder, read_json, refuse_foreign_owner, replace_file
+from hfcore.records import plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hfcore.context import Clock
+
+MOST_ENTRIES: Final = 1000
+
+_LOCK_TIMEOUT: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class FileMemory:
+    """The `hfcore.context.Memory` on a JSON file: key to `[time, value]`. Safe between processes and threads.
+
+    Where the file can't be read or written, things are forgotten, and nothing else happens. At most 1,000 entries are
+    kept; the oldest go first. Values must not be secrets.
+
+    Args:
+        path: The file, `<work>/cache/memory.json`; made, with its folder, at the first `remember`.
+        clock: Gives the time of what is remembered.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._entries: dict[str, list[Any]] | None = None
+
+    def recall(self, key: str, max_age: float | None = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Give what was remembered, or `None` if that is unknown or older than `max_age` seconds."""
+        if self._entries is None:
+            self._entries = self._read()
+        written, value = self._entries.get(key, (0.0, None))
+        if max_age is not None and self._clock.now().timestamp() - written > max_age:
+            return None
+        try:
+            return plain(value)
+        except ValueError:  # a number that only a damaged file can hold
+            return None
+
+    def remember(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keep a JSON value; what other processes have remembered meanwhile is kept too.
+
+        Raises:
+            ValueError: It is not a JSON value.
+        """
+        entry = [self._clock.now().timestamp(), plain(value)]
+        self._entries = (self._entries or {}) | {key: entry}
+        try:
+            self._write(key, entry)
+        except StoreError as error:
+            logger.debug("%s is not remembered: %s", key, error)
+
+    def _write(self, key: str, entry: list[Any]) -> None:
+        folder = self._path.parent
+        make_private_folder(folder)
+        refuse_foreign_owner(folder)
+        with FileLock(self._path.with_name(f"{self._path.name}.lock"), _LOCK_TIMEOUT):
+            entries = _newest(self._read() | {key: entry})
+            replace_file(self._path, (dumps(entries, separators=(",", ":")) + "\n").encode("ascii"))
+        self._entries = entries
+
+    def _read(self) -> dict[str, list[Any]]:
+        try:
+            return read_json(self._path, _decode)
+        except StoreError as error:
+            logger.debug("nothing is remembered: %s", error)
+            return {}
+
+
+def _newest(entries: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if len(entries) <= MOST_ENTRIES:
+        return entries
+    return dict(sorted(entries.items(), key=lambda item: item[1][0])[-MOST_ENTRIES:])
+
+
+def _decode(text: str) -> dict[str, list[Any]]:
+    content = loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("a JSON object is expected")  # noqa: TRY004 - one error for all that is wrong in a file
+    return {key: entry for key, entry in content.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    match entry:
+        case [float(), _]:
+            return True
+    return False

@@ -1,0 +1,187 @@
+"""Own how a request becomes machines: chunk by chunk, pool by pool, gone on with after a death or a throttle."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws import tags
+from hfcore.aws.calls import ask, once
+from hfcore.aws.errors import lost_launch_template
+from hfcore.aws.launch_templates import using
+from hfcore.errors import CloudError, HfcoreError, OutcomeUnknown
+from hfcore.models import Fault, FaultKind, Instance, Provisioned
+from hfcore_aws_runinstances.requests import instances, keep, pool_index, pools, run_instances, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hfcore.context import Context, Intent
+    from hfcore.models import Request, Template
+    from hfcore_aws_runinstances.requests import Pool
+
+_STEP = re.compile(r"launch-(\d+)")
+_NEXT_POOL = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA})
+_LATER = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT})
+
+
+def wants_more(request: Request) -> bool:
+    """Tell whether an open request still lacks machines that EC2 may give."""
+    return not request.provider_data.get("given_up") and request.provider_data.get("left", request.target) > 0
+
+
+def advanced(context: Context, request: Request) -> Provisioned | None:
+    """Go on with an open request; what stands in the way is told as a fault."""
+    if request.template is None:
+        return None
+    launch = Launch(context, request, request.template)
+    try:
+        return launch.go()
+    except HfcoreError as error:
+        return launch.stopped(error)
+
+
+class Launch:
+    """One go at a request: what was made before is taken from its `provider_data` and the journal.
+
+    `provider_data`: `left` (units), `next` (number of the next step; earlier ones are counted), `pool` (index of the
+    pool to try), `given_up`, `unanswered` (the last call may have been done), `launch_template` (its name).
+    """
+
+    def __init__(self, context: Context, request: Request, template: Template) -> None:
+        before = request.provider_data
+        self.context, self.request, self.template = context, request, template
+        self.pools, self.units = pools(template), weights(template)
+        self.left = float(before.get("left", request.target))
+        self.next = int(before.get("next", 0))
+        self.pool = int(before.get("pool", 0))
+        self.given_up = bool(before.get("given_up", False))
+        self.unanswered = bool(before.get("unanswered", False))
+        self.launch_template = str(before.get("launch_template", ""))
+        self.made: list[Instance] = []
+        self.reservations = list(request.resource_ids)
+        self.account = ""
+        self.faults: list[Fault] = []
+        self.refusal: CloudError | None = None
+
+    def go(self) -> Provisioned:
+        """Take in what the journal knows, then launch until all is there, no pool has any, or EC2 wants a pause.
+
+        Raises:
+            CloudError: EC2 refused, and has made nothing for this request.
+            OutcomeUnknown: A call was not answered, and nothing else was made.
+        """
+        try:
+            if self._resume():
+                using(self.context, self.request, self.template, self._launch)
+        except HfcoreError as error:
+            if not self._has_any():
+                raise
+            return self.stopped(error)
+        if self.refusal and not self._has_any():
+            raise self.refusal
+        return self._provisioned()
+
+    def stopped(self, error: HfcoreError) -> Provisioned:
+        """Give what there is, and why it is no more for now."""
+        if error is not self.refusal:
+            found = error.fault if isinstance(error, CloudError) else Fault(code=error.code, message=str(error))
+            self.faults.append(found)
+        return self._provisioned()
+
+    def _has_any(self) -> bool:
+        return bool(self.made or self.request.resource_ids)
+
+    def _resume(self) -> bool:
+        """Take in the steps that the journal has and the request has not; tell whether to go on launching."""
+        found = (
+            (_STEP.fullmatch(intent.step), intent) for intent in self.context.journal.steps(self.request.request_id)
+        )
+        steps = sorted((int(match[1]), intent) for match, intent in found if match and int(match[1]) >= self.next)
+        for number, intent in steps:
+            self.next, self.pool = number, pool_index(intent.parameters, self.pools)
+            try:
+                going = self._attempt(intent.parameters)
+            except CloudError:  # its launch template is lost: it is launched anew, from a new one
+                return True
+            if not going:
+                return False
+        return True
+
+    def _launch(self, launch_template: str) -> None:
+        self.launch_template = launch_template
+        its_tags = tags.of_instances(self.context, self.template, self.request.request_id)
+        going = True
+        while going and self.left > 0 and self.pool < len(self.pools):
+            pool = self.pools[self.pool]
+            count = pool.machines(self.left)
+            going = self._attempt(run_instances(pool, count, self.template, launch_template, its_tags))
+        self.given_up = self.given_up or (self.left > 0 and self.pool >= len(self.pools))
+
+    def _attempt(self, parameters: Mapping[str, Any]) -> bool:
+        """Carry out the next step, and take in its outcome; tell whether to go on."""
+        pool, step = self.pools[self.pool], f"launch-{self.next}"
+        place = (self.context, self.request.request_id, step, "ec2", "RunInstances", parameters)
+        try:
+            outcome = once(*place, keep=keep, adopt=self._adopt)
+        except CloudError as error:
+            return self._after_refusal(error, pool)
+        self.next += 1
+        self.unanswered = False
+        self._take_in(outcome, pool, parameters["MaxCount"])
+        return True
+
+    def _take_in(self, outcome: Mapping[str, Any], pool: Pool, asked: int) -> None:
+        found = instances(outcome, self.units)
+        self.made += found
+        self.left -= len(found) * pool.weight
+        self.account = outcome["account"] or self.account
+        if outcome["reservation"] and outcome["reservation"] not in self.reservations:
+            self.reservations.append(outcome["reservation"])
+        if len(found) < asked:
+            message = f"{len(found)} of {asked} machines launched"
+            self.faults.append(
+                Fault(code="InsufficientInstanceCapacity", message=message, kind=FaultKind.CAPACITY, subject=str(pool))
+            )
+            self.pool += 1
+
+    def _after_refusal(self, error: CloudError, pool: Pool) -> bool:
+        fault = error.fault
+        if lost_launch_template(fault) and not isinstance(error, OutcomeUnknown):
+            raise error
+        self.refusal = error
+        self.faults.append(Fault(code=fault.code, message=fault.message, kind=fault.kind, subject=str(pool)))
+        self.unanswered = isinstance(error, OutcomeUnknown)
+        if self.unanswered or fault.kind in _LATER:
+            return False
+        self.next += 1
+        self.pool += 1
+        self.given_up = fault.kind not in _NEXT_POOL
+        return not self.given_up
+
+    def _adopt(self, intent: Intent, fault: Fault) -> Mapping[str, Any] | None:
+        """Find what an earlier call with this token has made; all of it may be gone already."""
+        parameters = {"Filters": [{"Name": "client-token", "Values": [intent.token]}]}
+        found = ask(self.context, "ec2", "DescribeInstances", parameters, intent.step)["Reservations"]
+        if not found and fault.code != "IdempotentInstanceTerminated":
+            raise OutcomeUnknown(fault, hint="it is looked for again at the next call")
+        return keep(found[0] if found else {})
+
+    def _provisioned(self) -> Provisioned:
+        state = {
+            "left": max(self.left, 0.0),
+            "next": self.next,
+            "pool": self.pool,
+            "given_up": self.given_up,
+            "unanswered": self.unanswered,
+            "launch_template": self.launch_template,
+        }
+        return Provisioned(
+            request_id=self.request.request_id,
+            resource_ids=tuple(self.reservations),
+            instances=tuple(self.made),
+            faults=tuple(self.faults),
+            provider_data=state,
+            final=self.given_up or self.left <= 0,
+            account_id=self.account,
+        )

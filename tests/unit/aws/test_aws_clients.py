@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hfcore.aws.clients import connect
+from hfcore.config import Settings
+from hfcore.errors import CloudError, ConfigError
+from hfcore.models import FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hfcore.context import Clock
+    from hfcore.testing.aws import StrictAws
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        conf_dir=tmp_path, work_dir=tmp_path, log_dir=tmp_path, provider="grid", region="us-east-1", call_timeout_sec=60
+    )
+
+
+def clients_of(
+    settings: Settings, clock: Clock, *, endpoint: str = "", left: float = 60.0
+) -> Callable[[str, str], Any]:
+    deadline = clock.monotonic() + left
+    return connect(settings=settings, region=settings.region, endpoint=endpoint, clock=clock, deadline=deadline)
+
+
+def test_there_is_one_client_for_each_service_and_patience(settings: Settings, clock: Clock) -> None:
+    clients = clients_of(settings, clock)
+
+    assert clients("ec2", "patient") is clients("ec2", "patient")
+    assert clients("ec2", "patient") is not clients("ec2", "quick")
+
+
+def test_a_quick_client_sends_once_and_a_patient_one_four_times(settings: Settings, clock: Clock) -> None:
+    clients = clients_of(settings, clock)
+
+    def attempts(patience: str, chosen: Callable[[str, str], Any] = clients) -> int:
+        return int(chosen("sts", patience).meta.config.retries["total_max_attempts"])
+
+    assert (attempts("quick"), attempts("patient")) == (1, 4)
+    fewer = clients_of(replace(settings, request_retry_attempts=1), clock)
+    assert (attempts("quick", fewer), attempts("patient", fewer)) == (1, 2)
+
+
+@pytest.mark.parametrize(("whole", "connecting", "reading"), [(60, 10.0, 15.0), (24, 4.0, 6.0), (240, 10.0, 15.0)])
+def test_the_time_outs_fit_several_times_into_a_call(
+    settings: Settings, clock: Clock, whole: int, connecting: float, reading: float
+) -> None:
+    config = clients_of(replace(settings, call_timeout_sec=whole), clock)("sts", "quick").meta.config
+
+    assert (config.connect_timeout, config.read_timeout) == (connecting, reading)
+
+
+def test_the_endpoint_is_ec2_s_alone(settings: Settings, clock: Clock) -> None:
+    clients = clients_of(settings, clock, endpoint="https://ec2.example")
+
+    assert clients("ec2", "quick").meta.endpoint_url == "https://ec2.example"
+    assert clients("sts", "quick").meta.endpoint_url == "https://sts.us-east-1.amazonaws.com"
+
+
+def test_nothing_is_sent_when_the_answer_could_come_after_the_deadline(
+    settings: Settings,
+    clock: Clock,
+    pass_time: Callable[[float], None],
+    strict_aws: StrictAws,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in strict_aws.environment().items():
+        monkeypatch.setenv(name, value)
+    clients = clients_of(settings, clock, left=40.0)
+    clients("ec2", "patient").describe_vpcs()
+    pass_time(16.0)
+    for patience in ("patient", "quick"):
+        with pytest.raises(CloudError, match="OutOfTime") as caught:
+            clients("ec2", patience).describe_vpcs()
+        assert caught.value.fault.kind is FaultKind.TRANSIENT
+
+    assert len(strict_aws.calls) == 1
+
+
+def test_an_aws_that_does_not_answer_takes_no_longer_than_the_call_may(
+    settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        chosen = replace(settings, call_timeout_sec=2)
+        started = time.monotonic()
+        with pytest.raises(Exception, match=r"OutOfTime|timeout"):
+            clients_of(chosen, clock, endpoint=url, left=2.0)("ec2", "patient").describe_vpcs()
+
+    assert time.monotonic() - started < 4.0
+
+
+def test_the_credentials_come_from_ibm_s_file_and_the_proxy_from_the_settings(
+    settings: Settings, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = AKIAFROMFILE\naws_secret_access_key = key\n")
+    chosen = replace(settings, credential_file=str(file), proxy_host="proxy.example", proxy_port=3128)
+    client = clients_of(chosen, clock)("sts", "quick")
+
+    assert client._request_signer._credentials.access_key == "AKIAFROMFILE"
+    assert client.meta.config.proxies == {"http": "http://proxy.example:3128", "https": "http://proxy.example:3128"}
+
+
+def test_a_credential_file_that_is_missing_is_named(settings: Settings, clock: Clock, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere can't be read: No such file") as caught:
+        clients_of(replace(settings, credential_file=str(tmp_path / "nowhere")), clock)("ec2", "quick")
+
+    assert "credential_file" in caught.value.hint
+
+
+def test_a_missing_region_is_said_with_the_setting_that_lacks(settings: Settings, clock: Clock) -> None:
+    with pytest.raises(CloudError, match="no AWS region") as caught:
+        clients_of(replace(settings, region=""), clock)("ec2", "quick")
+
+    assert "`region`" in caught.value.hint

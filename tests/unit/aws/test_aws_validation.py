@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hfcore.aws.validation import common, is_set
+from hfcore.models import Problem, Severity, Template
+
+GOOD = Template(
+    template_id="basic",
+    image_id="ami-12c6146b",
+    vm_types={"m5.large": 1},
+    subnet_id=("subnet-1",),
+    security_group_ids=("sg-1",),
+)
+
+
+def problems(severity: Severity, **changed: object) -> list[str]:
+    return [str(one) for one in common(replace(GOOD, **changed)) if one.severity is severity]
+
+
+def test_a_template_with_all_that_aws_needs_has_no_problem() -> None:
+    assert common(GOOD) == ()
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["ami-0123456789abcdef0", "/aws/service/ami-x/latest", "resolve:ssm:/grid/ami", "resolve:ssm:/grid/ami:3"],
+)
+def test_an_image_may_be_an_id_or_a_parameter(image: str) -> None:
+    assert common(replace(GOOD, image_id=image)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"image_id": "ami-REPLACE"}, "imageId: 'ami-REPLACE' is no image id"),
+        ({"image_id": None}, "imageId: is missing"),
+        ({"subnet_id": ()}, "subnetId: is missing"),
+        ({"security_group_ids": ()}, "securityGroupIds: is missing"),
+        ({"vm_types": {}}, "vmTypes: is missing"),
+        ({"iops": 3000}, "iops: needs volumeType io1, io2, gp3, which is not given"),
+        ({"iops": 3000, "volume_type": "gp2"}, "iops: needs volumeType io1, io2, gp3, which is gp2"),
+        ({"volume_type": "io2"}, "volumeType: io2 needs iops"),
+        ({"instance_tags": {"aws:mine": "1"}}, "instanceTags: 'aws:mine': keys that begin with aws: are AWS's own"),
+        ({"instance_tags": {"": "1"}}, "instanceTags: '': a key has 1 to 128 characters, a value at most 256"),
+        ({"instance_tags": {str(n): "" for n in range(47)}}, "instanceTags: are 47; AWS allows 46 beside hfcore's own"),
+        ({"launch_template_version": "1"}, "launchTemplateVersion: needs launchTemplateId"),
+        ({"vm_types_priority": {"c5.large": 1}}, "vmTypesPriority: c5.large is not among vmTypes"),
+    ],
+)
+def test_each_problem_names_its_field(changed: dict[str, Any], error: str) -> None:
+    [found] = problems(Severity.ERROR, **changed)
+
+    assert found.startswith(error)
+
+
+def test_every_problem_is_found_not_the_first_one() -> None:
+    assert len(common(Template(template_id="empty"))) == 4
+
+
+def test_a_launch_template_of_the_user_s_may_say_it_all() -> None:
+    assert common(Template(template_id="t", launch_template_id="lt-1", launch_template_version="3")) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "warning"),
+    [
+        ({"max_spot_price": 0.1}, "maxSpotPrice: has no effect: priceType is ondemand"),
+        ({"vm_types_on_demand": {"m5.large": 1}}, "vmTypesOnDemand: has no effect: priceType is not heterogeneous"),
+        (
+            {"instance_tags": {"hfcore:owner": "me"}},
+            "instanceTags: 'hfcore:owner' has no effect: hfcore sets it itself",
+        ),
+    ],
+)
+def test_a_field_without_effect_is_a_warning(changed: dict[str, Any], warning: str) -> None:
+    assert problems(Severity.WARNING, **changed) == [warning]
+    assert problems(Severity.ERROR, **changed) == []
+
+
+def test_what_an_api_ignores_or_refuses_is_told_only_where_the_template_says_it() -> None:
+    ignored, refused = {"fleetRole": "there is no fleet", "poolsCount": "no pools"}, {"percentOnDemand": "can't"}
+    said = replace(GOOD, fleet_role="arn:aws:iam::1:role/x", percent_on_demand=0)
+
+    assert common(GOOD, ignored=ignored, refused=refused) == ()
+    assert common(said, ignored=ignored, refused=refused) == (
+        Problem(field="percentOnDemand", message="can't"),
+        Problem(field="fleetRole", message="has no effect: there is no fleet", severity=Severity.WARNING),
+    )
+
+
+def test_fields_are_known_as_files_spell_them() -> None:
+    said = replace(GOOD, allocation_strategy_on_demand="prioritized", vm_types_on_demand={"m5.large": 1}, iops=1)
+
+    assert all(is_set(said, field) for field in ("allocationStrategyOnDemand", "vmTypesOnDemand", "iops", "subnetId"))
+    assert not any(
+        is_set(GOOD, field) for field in ("allocationStrategyOnDemand", "vmTypesOnDemand", "iops", "keyName")
+    )
