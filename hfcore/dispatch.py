@@ -123,10 +123,13 @@ class Dispatch:
         """
         try:
             return self._plugins().provider(provider_api), ""
-        except UnknownProvider:
+        except UnknownProvider as unknown:
             if self._settings.fallback != FALLBACK_API:
                 raise
-            provider = self._plugins().provider(FALLBACK_API)
+            try:
+                provider = self._plugins().provider(FALLBACK_API)
+            except UnknownProvider:
+                raise unknown from None
             return provider, f"provider API {provider_api} is not installed: served by {provider.name} instead"
 
     def for_request(self, request: Request) -> tuple[Provider, str]:

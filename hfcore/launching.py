@@ -13,7 +13,6 @@ from hfcore.errors import (
     CloudError,
     HfcoreError,
     OutcomeUnknown,
-    PluginCallError,
     StoreUntrusted,
     TemplateError,
 )
@@ -83,7 +82,8 @@ class Launching:
         Raises:
             OutcomeUnknown: It may have been done; the request stays `creating` and is gone on with later.
             CloudError: The cloud refused, and has made nothing; the request is stored as failed.
-            PluginCallError: The plug-in broke before it had asked for anything; stored as failed.
+            HfcoreError: The plug-in broke, or the journal could not be written, before anything was asked for;
+                stored as failed.
         """
         template = request.template
         if template is None:
@@ -95,11 +95,11 @@ class Launching:
             )
         except OutcomeUnknown:
             raise
-        except PluginCallError as error:
-            self._fail_unless_begun(request, error)
+        except CloudError as error:
+            self._fail(request, error)
             raise
         except HfcoreError as error:
-            self._fail(request, error)
+            self._fail_unless_begun(request, error)
             raise
         stored = self.take_in(request.request_id, made, started)
         if stored.status is RequestStatus.FAILED:
@@ -117,8 +117,22 @@ class Launching:
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
             )
             state.save_request(request)
-        self._journal.forget(request_id)
+        self.forget_answered(request_id)
         return request
+
+    def forget_answered(self, request_id: str) -> None:
+        """Forget a request's intents, now that their outcome is stored; while one is open, all are still needed."""
+        if all(intent.outcome is not None for intent in self._journal.steps(request_id)):
+            self._journal.forget(request_id)
+
+    def give_up(self, request: Request) -> bool:
+        """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be gone on with."""
+        if not lifecycle.is_overdue(request, self._clock.now()) or self._journal.steps(request.request_id):
+            return False
+        with self._store.transaction() as state:
+            reason = "it was not asked for before its deadline"
+            state.save_request(lifecycle.failed(request, reason, self._clock.now()))
+        return True
 
     def _new_request(self, provider: Provider, template: Template, count: int) -> Request:
         now = self._clock.now()
@@ -170,8 +184,8 @@ class Launching:
             state.save_request(lifecycle.failed(request, str(error), self._clock.now()))
         self._journal.forget(request.request_id)
 
-    def _fail_unless_begun(self, request: Request, error: PluginCallError) -> None:
-        """Keep open what a plug-in broke off after its first cloud call: it may have made something."""
+    def _fail_unless_begun(self, request: Request, error: HfcoreError) -> None:
+        """Keep open what broke off after the first cloud call, such as on a full disk: something may have been made."""
         if self._journal.steps(request.request_id):
             raise OutcomeUnknown(Fault(code=error.code, message=str(error))) from error
         self._fail(request, error)

@@ -196,19 +196,28 @@ def observe(
         name_of: Gives an instance its host name.
         pending_timeout: A machine pending for longer is to be ended (IBM's AWS_INSTANCE_PENDING_TIMEOUT_SEC).
     """
-    if request.account_id and discovery.account_id and discovery.account_id != request.account_id:
-        notice = f"the answer came from account {discovery.account_id}, the request lives in {request.account_id}"
+    notice = other_account(request, discovery)
+    if notice:
         return Observed(request=request, machines=known, unwanted={}, notice=notice)
     seen = _seen(request, discovery, name_of)
     known_ids = {machine.instance_id for machine in known}
     late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
     request, machines, notice = _missing_and_seen(request, known, seen, discovery, now)
     request = replace(request, account_id=request.account_id or discovery.account_id)
-    unwanted = {machine.instance_id: "it came after the request had ended" for machine in late}
+    unwanted = {**request.unwanted, **{machine.instance_id: "it came after the request had ended" for machine in late}}
     if is_open(request):
-        unwanted |= _overlong(request, machines, now, pending_timeout)
+        unwanted = _overlong(request, machines, now, pending_timeout)
         request = _settled(request, machines, discovery, unwanted, now)
-    return Observed(request=request, machines=machines, unwanted=unwanted, notice=notice)
+    going = {machine.instance_id for machine in machines if _was_ending(machine) or not is_live(machine)}
+    unwanted = {key: reason for key, reason in unwanted.items() if key not in going}
+    return Observed(request=replace(request, unwanted=unwanted), machines=machines, unwanted=unwanted, notice=notice)
+
+
+def other_account(request: Request, discovery: Discovery) -> str:
+    """Say so if an answer came from another account than the request lives in: it then tells nothing about it."""
+    if not request.account_id or discovery.account_id in ("", request.account_id):
+        return ""
+    return f"the answer came from account {discovery.account_id}, the request lives in {request.account_id}"
 
 
 def observe_return(
@@ -220,7 +229,10 @@ def observe_return(
     name_of: Callable[[Instance], str],
 ) -> tuple[Machine, ...]:
     """Take in what the cloud shows of machines that are being returned; one that it no longer knows is gone."""
-    merged = _with_seen(machines, _seen(request, discovery, name_of))
+    # A return may span templates: a machine keeps the weight that its own template gave it.
+    weights = {machine.instance_id: machine.weight for machine in machines}
+    seen = (m for m in _seen(request, discovery, name_of) if m.instance_id in weights)
+    merged = _with_seen(machines, tuple(replace(m, weight=weights[m.instance_id]) for m in seen))
     missing = _missing(machines, discovery, now)
     return tuple(_gone(machine, discovery) if machine.instance_id in missing else machine for machine in merged)
 
@@ -241,6 +253,12 @@ def frozen(request: Request) -> Request:
 def cleaned(request: Request) -> Request:
     """Note that nothing of a request stands any more but its record."""
     return replace(request, cleaned=True)
+
+
+def without_unwanted(request: Request, ending: frozenset[str]) -> Request:
+    """Note that unwanted machines of a request are ending."""
+    left = {key: reason for key, reason in request.unwanted.items() if key not in ending}
+    return replace(request, unwanted=left)
 
 
 def given_back(machine: Machine, return_id: str) -> Machine:
@@ -372,7 +390,8 @@ def _doubt_mass_death(
     if shows_any or not any(m.instance_id in missing and not _was_ending(m) for m in known):
         return replace(request, vanished_at=None), False
     since = request.vanished_at or now
-    return replace(request, vanished_at=since), now - since < SECOND_LOOK
+    doubtful = now - since < SECOND_LOOK
+    return replace(request, vanished_at=since if doubtful else None), doubtful
 
 
 def _overlong(

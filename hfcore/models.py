@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+"""An empty mapping for the default of an argument; a dataclass needs `field(default_factory=dict)`."""
 
 PriceType = Literal["ondemand", "spot", "heterogeneous"]
 FleetType = Literal["instant", "request", "maintain"]
@@ -217,6 +218,8 @@ class Request:
         faults: What the cloud gave as reasons for a shortfall, newest last.
         process: Who is creating it: host, boot id, pid and the pid's start time.
         vanished_at: When all its live machines were first missing from an answer; `None` while they are seen.
+        unwanted: Machines that are to be ended because they are late, by instance id with the reason, until they are
+            ending.
     """
 
     request_id: str
@@ -245,6 +248,7 @@ class Request:
     faults: tuple[Fault, ...] = ()
     process: str = ""
     vanished_at: datetime | None = None
+    unwanted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,7 @@ class Provider:
             return caller(**arguments)
         except HfcoreError:
             raise
-        except Exception as error:  # the plug-in's boundary: whatever it raises is its own fault, said once
+        except (Exception, SystemExit) as error:  # the plug-in's boundary: what it raises is its own fault, said once
             raise PluginCallError(
                 f"{self._culprit(hook)} raised {type(error).__name__}: {error}",
                 hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
@@ -231,17 +231,16 @@ class Plugins:
 
         Args:
             name: The provider API, in any case.
-            distribution: The distribution that a stored request names; it decides where two claim the name.
+            distribution: The distribution that a stored request names; no other one serves it.
 
         Raises:
-            UnknownProvider: No installed plug-in has this name.
+            UnknownProvider: No installed plug-in has this name, or none of this distribution.
             PluginUnusable: There is one, but it is broken, conflicting, disabled or incompatible.
         """
         rows = [row for row in self._candidates if row.name.casefold() == name.casefold()]
         if not rows:
             raise UnknownProvider(f"provider API {name!r} is not installed", hint=self._installed_hint())
-        kept = [row for row in rows if _normal(row.distribution) == _normal(distribution)] if distribution else []
-        loaded = self._judge((kept or rows)[0], alone=bool(kept))
+        loaded = self._judge(self._chosen(rows, name, distribution), alone=bool(distribution))
         if isinstance(loaded, Provider):
             return loaded
         raise PluginUnusable(
@@ -267,8 +266,19 @@ class Plugins:
             others = [other for other in self._observers.get_plugins() if other is not plugin]
             try:
                 self._observers.subset_hook_caller("on_event", remove_plugins=others)(event=event)
-            except Exception as error:  # noqa: BLE001 - an observer's fault is never the caller's
-                self._logger.warning("observer %s failed at %s: %s", plugin, event.name, error)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault is never the caller's
+                name = self._observers.get_name(plugin)
+                self._logger.warning("observer %s failed at %s: %r", name, event.name, error)
+
+    def _chosen(self, rows: list[Candidate], name: str, distribution: str) -> Candidate:
+        """Give the row of the distribution that a stored request, or else the setting `plugins`, names."""
+        wanted = _normal(distribution) or self._pins.get(name.casefold(), "")
+        chosen = next((row for row in rows if _normal(row.distribution) == wanted), None)
+        if distribution and chosen is None:
+            raise UnknownProvider(
+                f"provider API {name!r} of {distribution} is not installed", hint=f"pip install {distribution}"
+            )
+        return chosen or rows[0]
 
     def _judge(self, row: Candidate, *, alone: bool = False) -> Provider | PluginRecord:
         objection = self._objection(row, alone=alone)

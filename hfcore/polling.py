@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hfcore.journal import IntentFolder
     from hfcore.launching import Launching
     from hfcore.models import Discovery, Instance, Machine, Outcome, Released, Request
+    from hfcore.plugins import Provider
     from hfcore.store import State, Store
 
 PART = "#"
@@ -41,7 +42,7 @@ class Findings:
     Args:
         at: When the look began.
         discoveries: What the plug-ins showed, by the id of the question.
-        parts: Question id to the machines that it asked about, where a return is asked in several parts.
+        questions: What was asked about, by the id of the question; a return is asked about in several parts.
         released: What became of the machines that were to be ended, with the reason by instance id.
         frozen: Ids of requests whose resource launches nothing more.
         cleaned: Ids of requests of which nothing stands any more.
@@ -50,7 +51,7 @@ class Findings:
 
     at: datetime
     discoveries: tuple[Discovery, ...] = ()
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    questions: dict[str, Request] = field(default_factory=dict)
     released: list[Released] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
@@ -129,7 +130,7 @@ class Polling:
                 self._take_in_outcomes(state, found)
                 self._close_returns(state, found, tended)
             for request_id in (*creates, *tended):
-                self._forget(request_id)
+                self._launching.forget_answered(request_id)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
 
     def _tended(self, state: State, request_ids: tuple[str, ...], now: datetime) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ class Polling:
         return (*named, *(request.request_id for request in others))[: len(named) + MOST_OVERDUE]
 
     def _needs_care(self, request: Request, live: frozenset[str], now: datetime) -> bool:
-        if lifecycle.is_overdue(request, now) or lifecycle.needs_freezing(request):
+        if lifecycle.is_overdue(request, now) or lifecycle.needs_freezing(request) or request.unwanted:
             return True
         if lifecycle.needs_cleanup(request) and live.isdisjoint(request.machine_ids):
             return True
@@ -162,7 +163,7 @@ class Polling:
             and r.status is RequestStatus.IN_PROGRESS
             and not lifecycle.is_overdue(r, found.at)
         )
-        answers = self._dispatch.each(waiting, _itself, lambda p, r, c: p.advance(r, c))
+        answers = self._dispatch.each(waiting, _itself, lambda p, r, c: p.advance(_own(p, r), c))
         found.note_all(answers)
         for made in answers.results:
             self._launching.take_in(made.request_id, made, found.at)
@@ -172,6 +173,8 @@ class Polling:
         if not self._is_abandoned(request, found.at):
             found.note(request.request_id, "it is being created by another call")
             return False
+        if self._launching.give_up(request):
+            return True
         try:
             provider, note = self._dispatch.for_request(request)
             if note:  # a stand-in can look for what was made, but must not launch again
@@ -191,7 +194,7 @@ class Polling:
                 questions += _return_questions(state, request, live)
             elif live or request.status is RequestStatus.IN_PROGRESS:
                 questions.append(replace(request, machine_ids=_ids(live)))
-        found.parts = {question.request_id: question.machine_ids for question in questions}
+        found.questions = {question.request_id: question for question in questions}
         return tuple(questions)
 
     def _discover(self, questions: tuple[Request, ...], found: Findings) -> None:
@@ -215,7 +218,12 @@ class Polling:
         return unwanted
 
     def _take_in_return(self, state: State, request: Request, discovery: Discovery, found: Findings) -> None:
-        asked = tuple(filter(None, map(state.machine, found.parts[discovery.request_id])))
+        question = found.questions[discovery.request_id]
+        notice = lifecycle.other_account(question, discovery)
+        if notice:
+            found.note(request.request_id, notice)
+            return
+        asked = tuple(filter(None, map(state.machine, question.machine_ids)))
         state.save_batch(lifecycle.observe_return(request, asked, discovery, now=found.at, name_of=self._name_of))
 
     def _take_in_create(
@@ -287,6 +295,9 @@ class Polling:
                 lifecycle.released(machine, released, found.at, found.reasons.get(machine.instance_id, ""))
                 for machine in filter(None, map(state.machine, named))
             )
+            creator = state.request(released.request_id)
+            if creator is not None:
+                state.save_request(lifecycle.without_unwanted(creator, released.ending))
         for request in filter(None, map(state.request, found.frozen)):
             state.save_request(lifecycle.frozen(request))
         for request in filter(None, map(state.request, found.cleaned)):
@@ -297,14 +308,14 @@ class Polling:
             if request.kind is RequestKind.RETURN:
                 state.save_request(lifecycle.closed_return(request, state.machines_of(request), found.at))
 
-    def _forget(self, request_id: str) -> None:
-        """Forget the answered intents of what is now stored."""
-        if all(intent.outcome is not None for intent in self._journal.steps(request_id)):
-            self._journal.forget(request_id)
-
 
 def _itself(request: Request) -> Request:
     return request
+
+
+def _own(provider: Provider, requests: tuple[Request, ...]) -> tuple[Request, ...]:
+    """Leave out what the plug-in only stands in for: it may look, but must not launch for another API."""
+    return tuple(request for request in requests if request.provider_api.casefold() == provider.name.casefold())
 
 
 def _request_of_release(release: Release) -> Request:
@@ -329,12 +340,13 @@ def _by_creator(state: State, machines: Iterable[Machine]) -> dict[str, list[Mac
 
 
 def _return_questions(state: State, request: Request, live: list[Machine]) -> list[Request]:
-    """Ask about the machines of a return in one part for each plug-in, region and endpoint that serves them."""
-    parts: dict[tuple[str, str, str, str], tuple[Request, list[Machine]]] = {}
+    """Ask about the machines of a return in one part for each plug-in, region, endpoint and account of theirs."""
+    parts: dict[tuple[str, ...], tuple[Request, list[Machine]]] = {}
     for creator_id, machines in _by_creator(state, live).items():
         creator = state.request(creator_id)
         if creator is not None:
-            key = (creator.provider_api, creator.distribution, creator.region, creator.endpoint)
+            where = (creator.region, creator.endpoint, creator.account_id)
+            key = (creator.provider_api, creator.distribution, *where)
             parts.setdefault(key, (creator, []))[1].extend(machines)
     return [
         replace(

@@ -315,10 +315,10 @@ class Service:
         """Let the plug-in that is to serve a template judge it; no plug-in is a problem too."""
         try:
             provider, note = self._dispatch.for_template(template.provider_api or "")
+            context = self._dispatch.context(provider, self.settings.region, self.settings.endpoint_url)
+            problems = provider.validate_template(template, context)
         except HfcoreError as error:
             return (Problem(field="providerApi", message=str(error), hint=error.hint),)
-        context = self._dispatch.context(provider, self.settings.region, self.settings.endpoint_url)
-        problems = provider.validate_template(template, context)
         if not note:
             return problems
         return (Problem(field="providerApi", message=note, severity=Severity.WARNING), *problems)
@@ -366,28 +366,32 @@ def _available(state: State, template: Template) -> int | None:
 def _find_machines(state: State, refs: Iterable[MachineRef]) -> tuple[list[Machine], list[str]]:
     """Find the machines that are meant; an id decides, a name alone means the one live machine of that name."""
     refs = tuple(refs)
-    by_name = _live_by_name(state) if any(not ref.machine_id for ref in refs) else {}
+    by_name = _by_name(state) if any(not ref.machine_id for ref in refs) else {}
     found: dict[str, Machine] = {}
     unknown: list[str] = []
     for ref in refs:
         matches = by_name.get(ref.name, [])
-        if not ref.machine_id and len(matches) > 1:
+        if not ref.machine_id and len(matches) > 1 and lifecycle.is_live(matches[0]):
             ids = ", ".join(machine.instance_id for machine in matches)
             raise InputError(f"{len(matches)} live machines are named {ref.name}: {ids}", hint="give their machineId")
-        machine = state.machine(ref.machine_id) if ref.machine_id else next(iter(matches), None)
-        if machine is None:
+        meant = filter(None, [state.machine(ref.machine_id)]) if ref.machine_id else matches
+        by_id = {machine.instance_id: machine for machine in meant}
+        if not by_id:
             unknown.append(str(ref))
-        else:
-            found[machine.instance_id] = machine
+        found |= by_id
     return list(found.values()), unknown
 
 
-def _live_by_name(state: State) -> dict[str, list[Machine]]:
-    by_name: dict[str, list[Machine]] = {}
+def _by_name(state: State) -> dict[str, list[Machine]]:
+    """Give the live machines of each name, or else those that have died and were not given back yet."""
+    live: dict[str, list[Machine]] = {}
+    dead: dict[str, list[Machine]] = {}
     for machine in state.machines():
         if lifecycle.is_live(machine):
-            by_name.setdefault(machine.name, []).append(machine)
-    return by_name
+            live.setdefault(machine.name, []).append(machine)
+        elif not machine.return_id:
+            dead.setdefault(machine.name, []).append(machine)
+    return dead | live
 
 
 def _return_message(returned: tuple[Machine, ...], unknown: list[str], note: str) -> str:

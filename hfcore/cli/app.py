@@ -44,14 +44,17 @@ class _Groups(TyperGroup):
     """The commands of the application, of which those of `GROUPS` are imported when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's, which Typer may have a copy of
-        return sorted([*super().list_commands(ctx), *GROUPS])
+        return sorted({*super().list_commands(ctx), *GROUPS})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the same
-        if cmd_name not in GROUPS:
-            return super().get_command(ctx, cmd_name)
-        command = typer.main.get_command(import_module(f"hfcore.cli.{cmd_name}").app)
-        command.name = cmd_name
-        return command
+        if cmd_name in GROUPS:
+            self.commands[cmd_name] = typer.main.get_command(import_module(f"hfcore.cli.{cmd_name}").app)
+            self.commands[cmd_name].name = cmd_name
+        group = super().get_command(ctx, cmd_name)
+        for command in (group, *getattr(group, "commands", {}).values()):
+            if command:
+                command.epilog = _ANYWHERE
+        return group
 
 
 app = typer.Typer(
@@ -154,7 +157,7 @@ def _add_verb(verb: str) -> None:
         )
         raise typer.Exit(run_verb(options))
 
-    verbs.command(verb, help=_VERB_HELP[verb], epilog=_ANYWHERE)(command)
+    verbs.command(verb, help=_VERB_HELP[verb])(command)
 
 
 for _verb in VERBS:

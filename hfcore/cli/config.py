@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.config import Settings
 
-app = typer.Typer(no_args_is_help=True, help="The settings.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The settings.")
 
 
 @app.callback()

@@ -10,6 +10,7 @@ import getopt
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,20 @@ def run(options: VerbOptions) -> int:
 
 
 def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
+    """Give the answer, whatever happens: a damaged installation and a plug-in that exits included."""
+    try:
+        return _outcome(options)
+    except KeyboardInterrupt:
+        return {"message": "HF9002: interrupted; what was begun is stored, and is gone on with"}, 1
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
+        with suppress(Exception):  # it may be the log itself that can't be imported
+            from hfcore.logs import log_bug
+
+            log_bug(error, debug=options.debug)
+        return {"message": f"HF9001: a bug in hfcore: {type(error).__name__}: {error}; see the log"}, 1
+
+
+def _outcome(options: VerbOptions) -> tuple[dict[str, Any], int]:
     from hfcore.hostfactory import failure_document
 
     try:
@@ -101,13 +116,6 @@ def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
     except HfcoreError as error:
         hint = f" ({error.hint})" if error.hint else ""
         return failure_document(f"{error.code}: {error}{hint}"), 1
-    except KeyboardInterrupt:
-        return failure_document("HF9002: interrupted; what was begun is stored, and is gone on with"), 1
-    except Exception as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
-        from hfcore.logs import log_bug
-
-        log_bug(error, debug=options.debug)
-        return failure_document(f"HF9001: a bug in hfcore: {type(error).__name__}: {error}; see the log"), 1
 
 
 def _handle(service: Service, options: VerbOptions, text: bytes | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.config import Folders, Setting
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _PARTS = {"HF_PROVIDER_CONFDIR": "conf", "HF_PROVIDER_WORKDIR": "work", "HF_PROVIDER_LOGDIR": "log"}
 _SAMPLE = {
@@ -51,13 +51,15 @@ def init(
     conf_dir: Annotated[str, typer.Option(metavar="DIR", help="Settings and templates.")] = "",
     work_dir: Annotated[str, typer.Option(metavar="DIR", help="The store.")] = "",
     log_dir: Annotated[str, typer.Option(metavar="DIR", help="The log.")] = "",
-    scripts: Annotated[str, typer.Option(metavar="DIR", help="Host Factory's scripts; scripts beside conf.")] = "",
+    scripts: Annotated[
+        str, typer.Option(metavar="DIR", help="Host Factory's scripts; by default scripts beside conf.")
+    ] = "",
     name: Annotated[str, typer.Option(help="Name of the instance; by default that of its folder.")] = "",
 ) -> None:
     """Lay out a provider instance: settings, a sample template, folders, and Host Factory's scripts.
 
-    Folders come from these options, else from `--provider DIR` (conf, work, log and scripts in it), else from
-    Host Factory's HF_PROVIDER_* environment. What is there already is kept.
+    Folders come from these options, else from --provider DIR (conf, work, log, scripts in it),
+    else from Host Factory's HF_PROVIDER_* environment. What is there already is kept.
     """
     session: Session = ctx.obj
     flags = {"HF_PROVIDER_CONFDIR": conf_dir, "HF_PROVIDER_WORKDIR": work_dir, "HF_PROVIDER_LOGDIR": log_dir}
@@ -144,14 +146,8 @@ def _scripts(folders: Folders) -> list[tuple[str, str]]:
         "LOG_DIR": str(folders.log_dir),
         "PROVIDER": folders.provider,
     }
-    shipped = sorted(resources.files("hfcore.scripts").iterdir(), key=lambda file: file.name)
-    return [
-        (file.name, _filled(file.read_text("utf-8"), values, file.name)) for file in shipped if _is_script(file.name)
-    ]
-
-
-def _is_script(name: str) -> bool:
-    return name.endswith((".sh", ".bat"))
+    shipped = sorted((resources.files("hfcore") / "scripts").iterdir(), key=lambda file: file.name)
+    return [(file.name, _filled(file.read_text("utf-8"), values, file.name)) for file in shipped]
 
 
 def _filled(text: str, values: dict[str, str], file: str) -> str:

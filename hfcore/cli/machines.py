@@ -11,7 +11,9 @@ from hfcore.cli.output import as_json
 if TYPE_CHECKING:
     from hfcore.cli.running import Session
 
-app = typer.Typer(no_args_is_help=True, help="The machines of a provider instance, as they were last seen.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The machines of a provider instance, as they were last seen."
+)
 
 
 @app.callback()

@@ -119,7 +119,7 @@ class Output:
 
     def __init__(self, mode: Mode = Mode.AUTO, *, colour: bool = True) -> None:
         self._colour = colour and not os.environ.get("NO_COLOR")
-        self.is_json = mode is Mode.JSON or (mode is Mode.AUTO and not sys.stdout.isatty())
+        self.is_json = mode is Mode.JSON or (mode is Mode.AUTO and not _is_terminal())
 
     def rows(self, kind: str, items: Iterable[Item], columns: Columns, *, empty: str, **further: object) -> None:
         """Print a list.
@@ -190,9 +190,10 @@ class Output:
     def _console(self) -> Console:
         from rich.console import Console
 
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the encoding is the terminal's choice
+        if sys.stdout:
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the encoding is the terminal's
         return Console(
-            width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH,
+            width=None if _is_terminal() else _UNLIMITED_WIDTH,
             color_system="auto" if self._colour else None,
             highlight=False,
             markup=False,
@@ -200,10 +201,16 @@ class Output:
         )
 
     @staticmethod
-    def _print(stream: TextIO, text: str) -> None:
+    def _print(stream: TextIO | None, text: str) -> None:
+        if stream is None:  # closed by the caller
+            return
         encoding = stream.encoding or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()  # a pipe that nobody reads is found out here, not at the end of the process
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _lines(value: object) -> str:

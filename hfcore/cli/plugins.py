@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.plugins import PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="The installed provider plug-ins.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed provider plug-ins.")
 
 _UNUSABLE = frozenset({"failed", "incompatible", "conflict"})
 

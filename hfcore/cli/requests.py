@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.models import Machine, Request
 
-app = typer.Typer(no_args_is_help=True, help="The requests and returns of a provider instance, as they are stored.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The requests and returns of a provider instance, as they are stored.",
+)
 
 
 @app.command("list")

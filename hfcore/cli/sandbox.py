@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.testing.aws.sandbox import Sandbox
 
-app = typer.Typer(no_args_is_help=True, help="An AWS on this machine, to try hfcore without an account.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="An AWS on this machine, to try hfcore without an account."
+)
 
 Folder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="What it remembers; by default a private folder.")

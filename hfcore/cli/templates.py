@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hfcore.models import Template
     from hfcore.service import Service, TemplateView
 
-app = typer.Typer(no_args_is_help=True, help="The templates of a provider instance.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The templates of a provider instance.")
 
 _NO_LIMIT = "no limit"
 _SHOWN_AS = "***"

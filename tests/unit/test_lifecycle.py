@@ -424,6 +424,31 @@ def test_a_machine_that_comes_dead_after_the_end_needs_no_ending() -> None:
     assert not observe(request, (a_machine(1),), seen(an_instance(1), an_instance(2, TERMINATED))).unwanted
 
 
+def test_what_is_unwanted_stays_so_after_the_end_until_it_is_ending() -> None:
+    at = NOW + 31 * MINUTE
+    pending = an_instance(1, PENDING, launch_time=at)
+    ended = observe(a_request(), (), seen(pending, at=at))
+    later = observe(ended.request, ended.machines, seen(an_instance(1, RUNNING, launch_time=at), at=at + MINUTE))
+    assert list(later.unwanted) == ["i-1"]
+    assert later.request.unwanted == ended.request.unwanted == ended.unwanted
+    assert lifecycle.without_unwanted(later.request, frozenset({"i-1"})).unwanted == {}
+    gone = observe(later.request, later.machines, seen(an_instance(1, SHUTTING_DOWN), at=at + 2 * MINUTE))
+    assert gone.unwanted == gone.request.unwanted == {}
+
+
+def test_a_machine_that_runs_after_all_while_its_request_is_open_is_welcome() -> None:
+    at = NOW + PENDING_TIMEOUT + MINUTE
+    slow = observe(a_request(), (), seen(an_instance(1, PENDING), at=at))
+    assert list(slow.request.unwanted) == ["i-1"]
+    running = observe(slow.request, slow.machines, seen(an_instance(1), at=at + MINUTE))
+    assert running.unwanted == running.request.unwanted == {}
+
+
+def test_an_unwanted_machine_that_was_returned_is_the_returns_business() -> None:
+    request = a_request(status=COMPLETED, machine_ids=("i-1",), unwanted={"i-1": "late"})
+    assert not observe(request, (a_machine(1, return_id="ret-1"),), seen(an_instance(1))).unwanted
+
+
 # What was returned
 
 
@@ -468,6 +493,14 @@ def test_a_machine_of_a_return_that_the_cloud_no_longer_knows_is_gone() -> None:
         request, machines, seen(an_instance(2, SHUTTING_DOWN)), now=NOW + MINUTE, name_of=lambda one: one.private_dns
     )
     assert [machine.status for machine in after] == [TERMINATED, SHUTTING_DOWN]
+
+
+def test_a_return_is_about_its_own_machines_alone() -> None:
+    request = a_request(request_id="ret-1", kind=RequestKind.RETURN)
+    after = lifecycle.observe_return(
+        request, (a_machine(1),), seen(an_instance(1), an_instance(2)), now=NOW + MINUTE, name_of=lambda _: ""
+    )
+    assert [machine.instance_id for machine in after] == ["i-1"]
 
 
 def test_a_released_machine_is_shutting_down_with_the_reason() -> None:

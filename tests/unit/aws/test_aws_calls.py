@@ -156,13 +156,15 @@ def test_a_replay_that_finds_no_capacity_is_conclusive_only_when_the_first_is_lo
     pass_time: Callable[[float], None],
     faults: Callable[..., None],
 ) -> None:
-    faults("RunInstances", "reset before", "reset before", SHORT, DENIED, SHORT)
+    faults("RunInstances", "reset before", "reset before", SHORT, DENIED, "reset before", SHORT, SHORT)
     with pytest.raises(OutcomeUnknown):
         run()
     with pytest.raises(OutcomeUnknown):
         run(new_context())
     pass_time(301.0)
     with pytest.raises(OutcomeUnknown, match="UnauthorizedOperation"):
+        run(new_context())
+    with pytest.raises(OutcomeUnknown, match="InsufficientInstanceCapacity"):
         run(new_context())
     with pytest.raises(CloudError, match="InsufficientInstanceCapacity") as caught:
         run(new_context())

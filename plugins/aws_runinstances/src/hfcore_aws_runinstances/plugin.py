@@ -50,7 +50,8 @@ def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisione
     """Launch what throttled or unanswered calls have left open."""
     from hfcore_aws_runinstances.launching import advanced, wants_more
 
-    return tuple(made for one in requests if wants_more(one) and (made := advanced(context, one)))
+    ours = (one for one in requests if not about.is_foreign(one) and wants_more(one))
+    return tuple(made for one in ours if (made := advanced(context, one)))
 
 
 @hookimpl

@@ -1,0 +1,151 @@
+"""Own how machines leave their groups, and how emptied groups go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hfcore.aws.calls import each, once, repeat
+from hfcore.aws.instances import LIVE, describe, release
+from hfcore.errors import CloudError
+from hfcore.models import Fault, FaultKind, Outcome, Released
+from hfcore_aws_asg.groups import describe_groups, is_ending
+from hfcore_aws_asg.requests import group_name, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hfcore.aws.instances import Seen
+    from hfcore.context import Context
+    from hfcore.models import Machine, Release, Request
+    from hfcore_aws_asg.groups import Group
+
+
+@dataclass(slots=True)
+class _Left:
+    """What became of the machines of one release that left, or were to leave, their group.
+
+    Args:
+        outside: Those that are no members, for EC2 to end.
+    """
+
+    ending: set[str] = field(default_factory=set)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    outside: list[Machine] = field(default_factory=list)
+
+
+def release_all(context: Context, releases: tuple[Release, ...]) -> tuple[Released, ...]:
+    """End exactly these machines: members of a group that launches through the group, all others by EC2."""
+    left = _leave_groups(context, [one for one in releases if not one.request.frozen])
+    plain = [replace(one, machines=tuple(left[id(one)].outside)) if id(one) in left else one for one in releases]
+    ended = iter(release(context, [one for one in plain if one.machines]))
+    results = (next(ended) if one.machines else Released(request_id=one.request.request_id) for one in plain)
+    return tuple(
+        _merged(result, left[id(one)]) if id(one) in left else result
+        for one, result in zip(releases, results, strict=True)
+    )
+
+
+def _merged(ended: Released, left: _Left) -> Released:
+    return replace(ended, ending=ended.ending | left.ending, faults={**ended.faults, **left.faults})
+
+
+def _leave_groups(context: Context, releases: Sequence[Release]) -> dict[int, _Left]:
+    """Take machines out of groups that still launch, each with its place in the desired capacity."""
+    left = {id(one): _Left() for one in releases}
+    if not releases:
+        return left
+    try:
+        groups = describe_groups(context, {one.request.request_id: one.request for one in releases}.values())
+    except CloudError as error:
+        for one in releases:
+            left[id(one)].faults = {m.instance_id: error.fault for m in one.machines}
+        return left
+    todo = [(one, machine) for one in releases for machine in one.machines]
+    each(lambda pair: _leave(context, *pair, groups.get(pair[0].request.request_id), left[id(pair[0])]), todo)
+    for one in releases:
+        _close(context, one, left[id(one)].ending)
+    return left
+
+
+def _leave(context: Context, one: Release, machine: Machine, group: Group | None, left: _Left) -> None:
+    """Take one machine out of its group; a second time would lower the desired capacity twice."""
+    instance_id = machine.instance_id
+    member = group.members.get(instance_id) if group else None
+    if member is None:
+        left.outside.append(machine)
+    elif is_ending(member):
+        left.ending.add(instance_id)
+    else:
+        parameters = {"InstanceId": instance_id, "ShouldDecrementDesiredCapacity": True}
+        place = (context, _name(one), _step(instance_id), "autoscaling", "TerminateInstanceInAutoScalingGroup")
+        try:
+            once(*place, parameters, keep=lambda _: {}, token=False)
+        except CloudError as error:
+            if not_found(error.fault):
+                left.outside.append(machine)
+            else:
+                left.faults[instance_id] = replace(error.fault, subject=instance_id)
+        else:
+            left.ending.add(instance_id)
+
+
+def _close(context: Context, one: Release, ending: set[str]) -> None:
+    """Close the steps of calls that went unanswered, and are now seen to have been done."""
+    steps = {_step(instance_id) for instance_id in ending}
+    for intent in context.journal.steps(_name(one)):
+        if intent.step in steps and intent.outcome is None:
+            context.journal.done(intent, {})
+
+
+def _name(one: Release) -> str:
+    return one.return_id or one.request.request_id
+
+
+def _step(instance_id: str) -> str:
+    return f"leave-group-{instance_id}"
+
+
+def cleanup_all(context: Context, requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
+    """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them.
+
+    Raises:
+        CloudError: AWS could not be asked.
+    """
+    groups = describe_groups(context, requests)
+    members = [instance_id for group in groups.values() for instance_id in group.members]
+    seen = describe(context, members) if members else None
+
+    def cleaned(request: Request) -> Outcome:
+        group = groups.get(request.request_id)
+        if group is None or group.status:  # gone, or going already
+            return Outcome(request_id=request.request_id, done=True)
+        faults = _still_there(request, group, seen) if seen else ()
+        if not faults:
+            faults = _deleted(context, request)
+        return Outcome(request_id=request.request_id, done=not faults, faults=faults)
+
+    return each(cleaned, requests)
+
+
+def _still_there(request: Request, group: Group, seen: Seen) -> tuple[Fault, ...]:
+    left = sorted(i for i, member in group.members.items() if not _is_dead(i, member, request, seen))
+    message = "is still a member of the group, which therefore is not deleted"
+    return tuple(Fault(code="ResourceInUse", message=message, kind=FaultKind.TRANSIENT, subject=i) for i in left)
+
+
+def _is_dead(instance_id: str, member: Mapping[str, object], request: Request, seen: Seen) -> bool:
+    """Tell whether the deletion of the group can't end a machine; one that EC2 does not show may be new."""
+    if instance_id in seen.instances:
+        return seen.instances[instance_id].status.value not in LIVE
+    known = instance_id in request.machine_ids or member["HealthStatus"] == "Unhealthy"
+    return known and instance_id in seen.missing
+
+
+def _deleted(context: Context, request: Request) -> tuple[Fault, ...]:
+    parameters = {"AutoScalingGroupName": group_name(request), "ForceDelete": True}
+    try:
+        repeat(context, request.request_id, "delete-group", "autoscaling", "DeleteAutoScalingGroup", parameters)
+    except CloudError as error:
+        return () if not_found(error.fault) else (error.fault,)
+    return ()

@@ -1,0 +1,192 @@
+"""Own instant fleets: launched at once, found by their ids, removed with the last of their instances."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws.calls import once
+from hfcore.aws.discovery import Told
+from hfcore.aws.errors import lost_launch_template
+from hfcore.aws.fleet_terms import is_heterogeneous, weights
+from hfcore.aws.fleets import EC2_FLEET, described, end, end_late
+from hfcore.aws.instances import VISIBLE_AFTER, announced, describe, describe_by_request
+from hfcore.aws.launch_templates import using
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.models import Fault, FaultKind, MachineStatus, Outcome, Provisioned
+from hfcore_aws_ec2fleet.requests import faults, keep, terms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hfcore.aws.fleets import Fleet
+    from hfcore.aws.instances import Seen
+    from hfcore.context import Context, Intent
+    from hfcore.models import Instance, Request, Template
+
+MOST_INSTANT = 25
+"""Instant fleets in one DeleteFleets (EC2 API reference)."""
+
+_MARKETS = {True: "spot", False: "ondemand"}
+
+
+def provision(context: Context, request: Request, template: Template) -> Provisioned:
+    """Launch a request by one instant fleet; of price type heterogeneous, what Spot does not have by a second one.
+
+    `provider_data`: `final`, whether AWS has said that nothing more will come.
+
+    Raises:
+        CloudError: AWS refused, and has made nothing.
+        OutcomeUnknown: A call was not answered.
+    """
+    outcomes: list[Mapping[str, Any]] = []
+    refusals: list[Fault] = []
+    left = float(request.target)
+    for number in range(2 if is_heterogeneous(template) else 1):
+        try:
+            outcome = _launch(context, request, template, number, math.ceil(left))
+        except OutcomeUnknown:
+            raise
+        except CloudError as error:
+            if not outcomes:
+                raise
+            refusals.append(error.fault)
+            break
+        outcomes.append(outcome)
+        left -= _units(outcome, template)
+        if left <= 0:
+            break
+    # An answer with neither machines nor reasons may be that to a replay: the machines are then looked for by tag.
+    final = left <= 0 or bool(refusals) or bool(outcomes[-1]["errors"])
+    return Provisioned(
+        request_id=request.request_id,
+        resource_ids=tuple(outcome["fleet"] for outcome in outcomes),
+        instances=tuple(one for outcome in outcomes for one in _announced(context, outcome, template)),
+        faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals),
+        provider_data={"final": final},
+        final=final,
+    )
+
+
+def _launch(context: Context, request: Request, template: Template, number: int, units: int) -> Mapping[str, Any]:
+    """Launch one part of a request: the first, or what of price type heterogeneous Spot did not have."""
+
+    def adopt(_: Intent, fault: Fault) -> Mapping[str, Any]:
+        found = _by_tag(context, request)
+        if not found:
+            raise OutcomeUnknown(fault, hint="its instances are looked for again at the next call")
+        return {"fleet": found[0].resource_id, "instances": [_written(one) for one in found], "errors": []}
+
+    def launch(name: str) -> Mapping[str, Any]:
+        asked = terms(context, request, name, units=units, on_demand=number > 0)
+        place = (context, request.request_id, f"launch-{number}", "ec2", "CreateFleet")
+        made = once(*place, asked, keep=keep, adopt=adopt)
+        lost = [fault for fault in faults(made) if lost_launch_template(fault)]
+        if lost and not made["instances"]:
+            raise CloudError(lost[0])
+        return made
+
+    made = using(context, request, template, launch)
+    return made if _units(made, template) >= units else _whole(context, request, made)
+
+
+def _whole(context: Context, request: Request, made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Complete an answer that is short by the fleet's own list: what CreateFleet answers to a replay is undocumented.
+
+    Where that is empty too, AWS is asked for what carries the request's tag.
+    """
+    fleet = described(context, EC2_FLEET, [made["fleet"]]).get(made["fleet"])
+    told = keep(fleet.described) if fleet else made
+    instances = {one["id"]: one for one in (*made["instances"], *told["instances"])}
+    if not instances:
+        tagged = (one for one in _by_tag(context, request) if one.resource_id == made["fleet"])
+        instances = {one.instance_id: _written(one) for one in tagged}
+    return {**made, "instances": list(instances.values()), "errors": made["errors"] or told["errors"]}
+
+
+def _by_tag(context: Context, request: Request) -> list[Instance]:
+    return list(describe_by_request(context, [request.request_id]).instances.values())
+
+
+def _written(one: Instance) -> dict[str, Any]:
+    return {"id": one.instance_id, "type": one.instance_type, "zone": one.zone, "spot": one.price_type == "spot"}
+
+
+def _units(outcome: Mapping[str, Any], template: Template) -> float:
+    units = weights(template)
+    return float(sum(units.get(one["type"], 1) for one in outcome["instances"]))
+
+
+def _announced(context: Context, outcome: Mapping[str, Any], template: Template) -> tuple[Instance, ...]:
+    units = weights(template)
+    return tuple(
+        announced(
+            context,
+            one["id"],
+            resource_id=outcome["fleet"],
+            instance_type=one["type"],
+            zone=one["zone"],
+            price_type=_MARKETS[one["spot"]],
+            weight=float(units.get(one["type"], 1)),
+        )
+        for one in outcome["instances"]
+    )
+
+
+def told(request: Request) -> Told:
+    """Say what is known of a request: its machines by id, or by tag where AWS has not told them all."""
+    final = bool(request.provider_data.get("final", True))
+    return Told(request=request, weights=weights(request.template), final=final, by_tag=None if final else True)
+
+
+def cleanup(context: Context, requests: Sequence[Request]) -> tuple[Outcome, ...]:
+    """Delete the instant fleets of requests, 25 a call, where EC2 shows every instance of theirs as ended.
+
+    Deleting an instant fleet ends its instances (DeleteFleets), so the fleets' own lists decide. An instance that
+    lives though its request does not know it is ended first.
+
+    Raises:
+        CloudError: AWS could not be asked.
+    """
+    if not requests:
+        return ()
+    fleets = described(context, EC2_FLEET, [one for request in requests for one in request.resource_ids])
+    standing = {one: fleet for one, fleet in fleets.items() if not fleet.is_over}
+    seen = describe(context, [i for fleet in standing.values() for i in _members(fleet)])
+    blocked = {
+        request.request_id: fault
+        for request in requests
+        if (fault := _in_use(context, request, [standing[i] for i in request.resource_ids if i in standing], seen))
+    }
+    free = [request for request in requests if request.request_id not in blocked and standing]
+    failed = end(context, EC2_FLEET, free, "delete", most=MOST_INSTANT, terminating=True) if free else {}
+    outcomes = []
+    for request in requests:
+        its = [failed[one] for one in request.resource_ids if one in failed]
+        found = [blocked[request.request_id]] if request.request_id in blocked else its
+        outcomes.append(Outcome(request_id=request.request_id, done=not found, faults=tuple(found)))
+    return tuple(outcomes)
+
+
+def _members(fleet: Fleet) -> list[str]:
+    return [one["id"] for one in keep(fleet.described)["instances"]]
+
+
+def _in_use(context: Context, request: Request, fleets: Sequence[Fleet], seen: Seen) -> Fault | None:
+    """Say why the fleets of a request can't be deleted yet."""
+    ids = [i for fleet in fleets for i in _members(fleet)]
+    fault = end_late(context, request, [seen.instances[i] for i in ids if i in seen.instances])
+    if fault:
+        return fault
+    young = context.clock.now() - request.created_at < VISIBLE_AFTER
+    left = [i for i in ids if _may_live(i, seen, young=young)]
+    if not left:
+        return None
+    message = f"{', '.join(sorted(left))}: not ended yet, and deleting the fleet would end it"
+    return Fault(code="InstancesLeft", message=message, kind=FaultKind.TRANSIENT)
+
+
+def _may_live(instance_id: str, seen: Seen, *, young: bool) -> bool:
+    if instance_id in seen.instances:
+        return seen.instances[instance_id].status is not MachineStatus.TERMINATED
+    return young or instance_id in seen.untagged

@@ -1,0 +1,166 @@
+"""Own what CreateFleet is sent, and what of its answer is kept. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws import tags as tagging
+from hfcore.aws.errors import as_fault
+from hfcore.aws.fleet_terms import as_time, configs, on_demand_units, spot_until, strategies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from hfcore.context import Context
+    from hfcore.models import Fault, FleetType, Request, Template
+
+INSTANT: FleetType = "instant"
+
+
+def fleet_type(request: Request) -> FleetType:
+    """Give the type of a request's fleet."""
+    return (request.template.fleet_type if request.template else None) or INSTANT
+
+
+def fills_later(request: Request) -> bool:
+    """Tell whether a request's fleet goes on launching until it is deleted."""
+    return fleet_type(request) != INSTANT
+
+
+def terms(
+    context: Context, request: Request, launch_template: str, *, units: int, on_demand: bool = False
+) -> dict[str, Any]:
+    """Build CreateFleet's parameters for (a part of) a request, without the token.
+
+    Args:
+        context: The context, for the tags.
+        request: The request, with its template.
+        launch_template: Name of the launch template, which says what the overrides do not.
+        units: The target.
+        on_demand: Whether this is what Spot has left of a request of price type heterogeneous.
+
+    Raises:
+        ValueError: The request is stored without its template.
+    """
+    template, kind = request.template, fleet_type(request)
+    if template is None:
+        raise ValueError(f"request {request.request_id} is stored without its template")
+    its_tags = {"fleet": tagging.ours(context, template.template_id, request.request_id)}
+    if kind == INSTANT:
+        its_tags["instance"] = tagging.of_instances(context, template, request.request_id)
+        return create_fleet(template, launch_template, its_tags, units=units, kind=kind, on_demand=on_demand)
+    until = request.deadline if on_demand else spot_until(request)
+    kind = "request" if on_demand else kind
+    return create_fleet(template, launch_template, its_tags, units=units, kind=kind, on_demand=on_demand, until=until)
+
+
+def create_fleet(
+    template: Template,
+    launch_template: str,
+    tags: Mapping[str, Mapping[str, str]],
+    *,
+    units: int,
+    kind: FleetType,
+    on_demand: bool = False,
+    until: datetime | None = None,
+) -> dict[str, Any]:
+    """Build CreateFleet's parameters, without its token.
+
+    Args:
+        template: The template.
+        launch_template: Name of the launch template.
+        tags: Tags by resource type: `fleet`, and for an instant fleet `instance`.
+        units: The target.
+        kind: The fleet's type.
+        on_demand: Whether all of it is bought on demand, whatever the template says.
+        until: When a fleet that is not instant stops launching.
+    """
+    share = units if on_demand else on_demand_units(template, units)
+    only_on_demand = share == units
+    parameters: dict[str, Any] = {
+        "Type": kind,
+        "LaunchTemplateConfigs": configs(template, launch_template, on_demand=only_on_demand, price="MaxPrice"),
+        "TargetCapacitySpecification": _target(units, share),
+        "TagSpecifications": [part for one in tags for part in tagging.specifications(tags[one], one)],
+        **_options(template, spot=not only_on_demand, on_demand=share > 0),
+    }
+    if kind != INSTANT:
+        parameters["TerminateInstancesWithExpiration"] = False
+        if until:
+            parameters["ValidUntil"] = as_time(until)
+    if kind == "maintain":  # CreateFleet supports these for this type alone
+        parameters |= {"ExcessCapacityTerminationPolicy": "no-termination", "ReplaceUnhealthyInstances": False}
+    return parameters
+
+
+def _target(units: int, on_demand: int) -> dict[str, Any]:
+    if on_demand == units:
+        return {"TotalTargetCapacity": units, "DefaultTargetCapacityType": "on-demand"}
+    target: dict[str, Any] = {"TotalTargetCapacity": units, "DefaultTargetCapacityType": "spot"}
+    return target | (
+        {"OnDemandTargetCapacity": on_demand, "SpotTargetCapacity": units - on_demand} if on_demand else {}
+    )
+
+
+def _options(template: Template, *, spot: bool, on_demand: bool) -> dict[str, Any]:
+    """Build the options of the markets that are bought in."""
+    spot_strategy, on_demand_strategy = strategies(template)
+    options: dict[str, Any] = {}
+    if spot:
+        options["SpotOptions"] = {"InstanceInterruptionBehavior": "terminate"}
+        if spot_strategy:
+            options["SpotOptions"]["AllocationStrategy"] = spelt(spot_strategy)
+        if template.pools_count and spot_strategy == "lowestPrice":
+            options["SpotOptions"]["InstancePoolsToUseCount"] = template.pools_count
+    if on_demand and on_demand_strategy:
+        options["OnDemandOptions"] = {"AllocationStrategy": spelt(on_demand_strategy)}
+    return options
+
+
+def spelt(strategy: str) -> str:
+    """Give an allocation strategy as EC2 Fleet spells it, such as `price-capacity-optimized`."""
+    return re.sub(r"([A-Z])", r"-\1", strategy).lower()
+
+
+def keep(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is written down of an instant fleet, as CreateFleet and DescribeFleets answer it."""
+    return {
+        "fleet": answer["FleetId"],
+        "instances": [one for group in answer.get("Instances") or () for one in _instances(group)],
+        "errors": [_error(one) for one in answer.get("Errors") or ()],
+    }
+
+
+def _instances(group: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    override = _override(group)
+    for instance_id in group.get("InstanceIds", ()):
+        yield {
+            "id": instance_id,
+            "type": group.get("InstanceType") or override.get("InstanceType", ""),
+            "zone": override.get("AvailabilityZone", ""),
+            "spot": group.get("Lifecycle") == "spot",
+        }
+
+
+def _error(one: Mapping[str, Any]) -> dict[str, str]:
+    override = _override(one)
+    place = override.get("AvailabilityZone") or override.get("SubnetId", "")
+    parts = (override.get("InstanceType", ""), place, one.get("Lifecycle", ""))
+    return {
+        "code": one.get("ErrorCode", "Unknown"),
+        "message": one.get("ErrorMessage", ""),
+        "subject": " ".join(part for part in parts if part),
+    }
+
+
+def _override(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = one.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    return found
+
+
+def faults(outcome: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """Give the faults of an outcome as it was written down, each once."""
+    told = (as_fault(one["code"], one["message"], one["subject"]) for one in outcome["errors"])
+    return tuple(dict.fromkeys(told))

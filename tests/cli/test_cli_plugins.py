@@ -1,0 +1,107 @@
+"""`hfcore plugins`: what is installed and whether it can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hfcore.cli.output import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GOOD_SUMMARY = "Machines in memory. …"
+
+
+def row(cli: Callable[..., Any], name: str, *words: object) -> dict[str, Any]:
+    return next(item for item in cli("plugins", "list", *words).items if item["name"] == name)
+
+
+def test_a_good_plugin_is_active_and_tells_what_it_provides(cli: Callable[..., Any], good: str) -> None:
+    found = row(cli, "Fake")
+    assert (found["status"], found["version"], found["hook_version"]) == ("active", "1.0", 1)
+    assert found["summary"] == GOOD_SUMMARY
+    assert found["distribution"] == "hfcore-fake"
+    assert found["source"].endswith("/site")
+    assert "provision" in found["hooks"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "reason"),
+    [
+        ("INFO =", "import no_such_module\nINFO =", "failed", "No module named 'no_such_module'"),
+        ("INFO =", "raise SystemExit('off')\nINFO =", "failed", "SystemExit: off"),
+        ("def cleanup(requests, context)", "def cleanup(requests, wrong)", "failed", "wrong"),
+        ("def cleanup(", "def tidy_up(", "failed", "cleanup"),
+        ("hook_version=1", "hook_version=99", "incompatible", "hook version 99"),
+        ("return INFO", "return 'me'", "failed", "returned str"),
+    ],
+    ids=["broken import", "exits", "wrong signature", "missing hook", "wrong hook version", "no info"],
+)
+def test_a_plugin_that_cannot_be_used_is_a_row_with_its_reason_and_harms_no_other(
+    cli: Callable[..., Any], install: Callable[..., None], good: str, old: str, new: str, status: str, reason: str
+) -> None:
+    assert old in good
+    install(good.replace(old, new), name="Broken", distribution="hfcore-broken")
+    ended = cli("plugins", "list")
+    found = {item["name"]: item for item in ended.items}
+    assert ended.code == 0
+    assert found["Broken"]["status"] == status
+    assert reason in found["Broken"]["reason"]
+    assert found["Fake"]["status"] == "active"
+    assert cli("plugins", "list", "--check").code == ExitCode.PLUGIN
+
+
+def test_check_is_content_when_every_plugin_is_usable_or_switched_off(
+    cli: Callable[..., Any], good: str, instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("plugins", "list", "--check").code == 0
+    monkeypatch.setenv("HFCORE_DISABLED_PLUGINS", "fake")
+    assert cli("plugins", "list", "--check", "--provider", instance).code == 0
+    assert row(cli, "Fake", "--provider", instance)["status"] == "disabled"
+
+
+def test_two_distributions_that_claim_one_name_are_in_conflict_until_a_setting_decides(
+    cli: Callable[..., Any], install: Callable[..., None], good: str, instance: Path
+) -> None:
+    install(good, name="fake", distribution="other-fake")
+    shown = cli("plugins", "show", "FAKE").items
+    assert [item["status"] for item in shown] == ["conflict", "conflict"]
+    assert "hfcore-fake and other-fake both claim" in shown[0]["reason"]
+    (instance / "conf" / "hfcore.toml").write_text('plugins = {Fake = "other-fake"}')
+    decided = cli("plugins", "show", "Fake", "--provider", instance).items
+    assert {item["distribution"]: item["status"] for item in decided} == {
+        "hfcore-fake": "disabled",
+        "other-fake": "active",
+    }
+
+
+def test_show_tells_all_that_a_plugin_says_of_itself(cli: Callable[..., Any], good: str) -> None:
+    (item,) = cli("plugins", "show", "fake").items
+    assert item["iam_actions"] == ["fake:Launch"]
+    assert item["template_fields"] == ["fakeField"]
+    assert item["call_budgets"] == {"status": "1 call"}
+
+
+def test_show_of_an_unknown_name_tells_which_are_installed(cli: Callable[..., Any], good: str) -> None:
+    ended = cli("plugins", "show", "Fakes")
+    assert ended.code == ExitCode.PLUGIN
+    assert ended.document["error"]["code"] == "HF2041"
+    assert "Fake" in ended.document["error"]["hint"]
+
+
+def test_a_table_names_the_reason_in_place_of_what_it_provides(
+    cli: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("import nothing_of_this_name", name="Broken")
+    out = cli("plugins", "list", "-o", "table").out
+    (line,) = [line for line in out.splitlines() if line.startswith("Broken ")]
+    assert "failed" in line
+    assert "No module named 'nothing_of_this_name'" in line
+
+
+def test_settings_that_are_wrong_are_told_rather_than_left_aside(cli: Callable[..., Any], instance: Path) -> None:
+    (instance / "conf" / "hfcore.toml").write_text("fallbak = 1")
+    assert cli("plugins", "list", "--provider", instance).code == ExitCode.CONFIG

@@ -1,0 +1,959 @@
+"""The use cases over the real store and a cloud in memory: what Host Factory asks, and what is on disk after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from hfcore import hookimpl
+from hfcore.errors import (
+    CapacityExceeded,
+    CloudError,
+    InputError,
+    OutcomeUnknown,
+    PluginCallError,
+    PluginUnusable,
+    StoreNotWritable,
+    StoreUntrusted,
+    TemplateError,
+    UnknownTemplate,
+)
+from hfcore.models import (
+    Fault,
+    FaultKind,
+    MachineStatus,
+    Outcome,
+    Problem,
+    Provisioned,
+    Reclaim,
+    RequestStatus,
+)
+from hfcore.plugins import Candidate
+from hfcore.service import MachineRef, RequestView
+from hfcore.testing import FakeProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+    from hfcore.context import Context
+    from hfcore.models import Event, Request
+    from tests.integration.conftest import Grid
+
+THROTTLED = CloudError(Fault(code="Throttling", message="slow down", kind=FaultKind.THROTTLE))
+REFUSED = CloudError(Fault(code="Refused", message="not here", kind=FaultKind.INVALID))
+NO_ANSWER = OutcomeUnknown(Fault(code="ReadTimeout", message="no answer", kind=FaultKind.TRANSIENT))
+
+
+def status(view: RequestView) -> RequestStatus:
+    assert view.request is not None
+    return view.request.status
+
+
+def ids(view: RequestView) -> list[str]:
+    return [machine.instance_id for machine in view.machines]
+
+
+def statuses(view: RequestView) -> list[str]:
+    return [str(machine.status) for machine in view.machines]
+
+
+# Asking for machines
+
+
+def test_a_request_is_stored_with_its_resources_and_api_before_the_first_poll(grid: Grid) -> None:
+    answer = grid.open().request_machines("basic", 2)
+    record = grid.stored(answer.request_id)
+    assert answer.request_id.startswith("req-")
+    assert "2 units of basic asked of Fake" in answer.message
+    assert record["resource_ids"] == [f"group-{answer.request_id}"]
+    assert record["machine_ids"] == ["f-00001", "f-00002"]
+    assert (record["provider_api"], record["status"], record["distribution"]) == ("Fake", "in_progress", "hfcore-fake")
+    assert record["region"] == "fake-1"
+    assert not list((grid.data / "journal").glob("req-*"))
+
+
+def test_a_request_is_on_disk_before_the_cloud_is_asked(grid: Grid) -> None:
+    found: list[dict[str, Any]] = []
+
+    class Spy(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, context: Context) -> Provisioned:
+            found.append(grid.stored(request.request_id))
+            return super().provision(request, context)
+
+    grid.candidates.clear()
+    grid.install(Spy(grid.cloud), "Fake")
+    grid.request(2)
+    (record,) = found
+    assert (record["status"], record["provider_api"], record["target"]) == ("creating", "Fake", 2)
+
+
+@pytest.mark.parametrize(("template_id", "count"), [("nonesuch", 1), ("basic", 0), ("basic", -1), ("basic", 11)])
+def test_what_can_not_be_asked_for_is_refused_and_leaves_nothing(grid: Grid, template_id: str, count: int) -> None:
+    grid.open().available_templates()
+    before = grid.on_disk()
+    with pytest.raises(InputError):
+        grid.request(count, template_id)
+    assert grid.cloud.called("provision") == []
+    assert grid.on_disk() == before
+
+
+def test_an_unknown_template_names_those_that_there_are(grid: Grid) -> None:
+    with pytest.raises(UnknownTemplate) as caught:
+        grid.request(1, "nonesuch")
+    assert "basic" in caught.value.hint
+
+
+def test_a_template_with_an_error_is_refused_with_the_reason(grid: Grid) -> None:
+    grid.cloud.problems = (Problem(field="vmType", message="is out of fashion"),)
+    with pytest.raises(TemplateError, match="is out of fashion"):
+        grid.request(1)
+
+
+def test_a_request_beyond_max_number_counts_what_lives_and_what_is_expected(grid: Grid) -> None:
+    grid.complete(3)
+    grid.cloud.tells_ids = False
+    grid.cloud.show_after = 99
+    grid.request(4)
+    with pytest.raises(CapacityExceeded, match="4 asked, 3 live, 4 expected, 10 at most"):
+        grid.request(4)
+    assert grid.request(3).startswith("req-")
+
+
+def test_room_is_free_again_when_machines_are_gone(grid: Grid) -> None:
+    request_id = grid.complete(10)
+    with pytest.raises(CapacityExceeded):
+        grid.request(1)
+    returned = grid.give_back(*grid.stored(request_id)["machine_ids"])
+    grid.poll(returned.request_id)
+    grid.poll(returned.request_id)
+    assert grid.request(10).startswith("req-")
+
+
+def test_the_list_of_templates_says_how_much_is_left(grid: Grid) -> None:
+    grid.complete(3)
+    grid.cloud.show_after = 99
+    grid.request(4)
+    (view,) = grid.open().available_templates()
+    assert (view.template.max_number, view.available) == (10, 3)
+
+
+def test_a_refusal_of_the_cloud_is_raised_and_stored_as_failed(grid: Grid) -> None:
+    grid.cloud.fail("provision", REFUSED)
+    with pytest.raises(CloudError, match="Refused: not here"):
+        grid.request(2)
+    (request_id,) = json.loads((grid.data / "storage.json").read_text())
+    assert grid.stored(request_id)["status"] == "failed"
+    assert status(grid.poll(request_id)) is RequestStatus.FAILED
+    assert "Refused: not here" in grid.poll(request_id).message
+    assert grid.cloud.instances == {}
+
+
+def test_what_was_refused_takes_no_room(grid: Grid) -> None:
+    grid.cloud.fail("provision", REFUSED)
+    with pytest.raises(CloudError):
+        grid.request(10)
+    assert grid.request(10).startswith("req-")
+
+
+def test_no_capacity_at_all_is_raised_with_the_clouds_code(grid: Grid) -> None:
+    grid.cloud.capacity = 0
+    with pytest.raises(CloudError, match="NoCapacity"):
+        grid.request(2)
+
+
+def test_a_plug_in_that_breaks_before_it_asked_has_made_nothing(grid: Grid) -> None:
+    grid.cloud.fail("provision", ValueError("oh"))
+    with pytest.raises(PluginCallError, match=r"hfcore-fake 1\): provision\(\) raised ValueError: oh"):
+        grid.request(2)
+    (request_id,) = json.loads((grid.data / "storage.json").read_text())
+    assert grid.stored(request_id)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "error", [NO_ANSWER, ValueError("oh"), StoreNotWritable("no space")], ids=["no answer", "broken", "disk full"]
+)
+def test_a_request_that_may_have_been_made_is_gone_on_with_once_its_creator_is_dead(
+    grid: Grid, dead_process: str, error: Exception
+) -> None:
+    grid.cloud.fail("provision", error, when_done=True)
+    answer = grid.open().request_machines("basic", 2)
+    assert "not answered yet" in answer.message
+    assert grid.stored(answer.request_id)["status"] == "creating"
+    assert len(grid.cloud.instances) == 2
+
+    grid.orphan(answer.request_id, dead_process)
+    view = grid.poll(answer.request_id)
+    assert status(view) is RequestStatus.COMPLETED
+    assert ids(view) == ["f-00001", "f-00002"]
+    assert len(grid.cloud.instances) == 2
+    assert not list((grid.data / "journal").glob("req-*"))
+
+
+def test_a_request_that_another_call_is_creating_is_left_to_it(grid: Grid) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, when_done=True)
+    request_id = grid.request(2)
+    before = grid.on_disk()
+    view = grid.poll(request_id)
+    assert (status(view), ids(view)) == (RequestStatus.CREATING, [])
+    assert "being created by another call" in view.message
+    assert len(grid.cloud.called("provision")) == 1
+    assert grid.on_disk() == before
+
+
+def test_a_request_whose_creator_died_is_gone_on_with_by_any_verb(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    grid.request(1)
+    assert grid.stored(request_id)["machine_ids"] == ["f-00001", "f-00002"]
+
+
+def test_a_request_that_stays_unanswered_is_not_lost(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, times=3, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    for _ in range(2):
+        view = grid.poll(request_id)
+        assert status(view) is RequestStatus.CREATING
+        assert "ReadTimeout" in view.message
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED
+    assert len(grid.cloud.instances) == 2
+
+
+def test_what_was_never_asked_for_before_its_deadline_is_not_asked_for_after_it(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    grid.clock.advance(minutes=31)
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.FAILED
+    assert "deadline" in view.message
+    assert len(grid.cloud.called("provision")) == 1
+
+
+def test_what_was_begun_before_its_deadline_is_still_found_after_it(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    grid.clock.advance(minutes=31)
+    assert ids(grid.poll(request_id)) == ["f-00001", "f-00002"]
+    assert grid.stored(request_id)["frozen"] is True
+
+
+def test_a_step_without_an_answer_is_kept_when_the_others_are_stored(grid: Grid) -> None:
+    class Chunked(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, context: Context) -> Provisioned:
+            context.journal.begin(request.request_id, "chunk-2", "fake:Launch", {"count": 7})
+            return super().provision(request, context)
+
+    grid.candidates.clear()
+    grid.install(Chunked(grid.cloud), "Fake")
+    request_id = grid.complete(1)
+    kept = sorted(path.name for path in (grid.data / "journal").glob("req-*"))
+    assert kept == [f"{request_id}.chunk-2.json", f"{request_id}.launch.json"]
+
+
+# Polling
+
+
+def test_polls_find_the_machines_and_the_request_is_complete(grid: Grid) -> None:
+    grid.cloud.run_after = 1
+    request_id = grid.request(2)
+    first = grid.poll(request_id)
+    assert (status(first), statuses(first)) == (RequestStatus.IN_PROGRESS, ["pending", "pending"])
+    assert "0 of 2 units running" in first.message
+    second = grid.poll(request_id)
+    assert (status(second), statuses(second)) == (RequestStatus.COMPLETED, ["running", "running"])
+    assert [machine.name for machine in second.machines] == ["ip-10-0-0-2.fake.internal", "ip-10-0-0-3.fake.internal"]
+    assert [machine.private_ip for machine in second.machines] == ["10.0.0.2", "10.0.0.3"]
+    assert all(machine.launch_time for machine in second.machines)
+    assert grid.stored(request_id)["status"] == "completed"
+    assert sorted(json.loads((grid.data / "machines.json").read_text())) == ["f-00001", "f-00002"]
+
+
+def test_a_request_without_machines_yet_is_running_and_says_so(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 0
+    view = grid.poll(grid.request(2))
+    assert (status(view), ids(view)) == (RequestStatus.IN_PROGRESS, [])
+    assert "no machines yet: 2 units asked of Fake" in view.message
+
+
+@pytest.mark.parametrize("run_after", [0, 99], ids=["complete", "pending"])
+def test_an_unchanged_poll_writes_no_byte(grid: Grid, run_after: int) -> None:
+    grid.cloud.run_after = run_after
+    request_id = grid.request(2)
+    grid.poll(request_id)
+    before = grid.on_disk()
+    for _ in range(3):
+        grid.clock.advance(seconds=10)
+        grid.poll(request_id)
+    assert grid.on_disk() == before
+
+
+def test_all_requests_of_a_call_are_asked_about_at_once(grid: Grid) -> None:
+    requests = [grid.request(1) for _ in range(3)]
+    grid.cloud.calls.clear()
+    views = grid.open().request_status(tuple(requests))
+    assert [status(view) for view in views] == [RequestStatus.COMPLETED] * 3
+    assert [sorted(call.ids) for call in grid.cloud.called("discover_instances")] == [sorted(requests)]
+    assert len(grid.cloud.called("stop_launching")) == 1
+
+
+def test_an_unknown_id_is_answered_beside_the_known_ones(grid: Grid) -> None:
+    request_id = grid.request(1)
+    unknown, known = grid.open().request_status(("req-0", request_id))
+    assert unknown.request is None
+    assert unknown.message == "unknown request id: req-0"
+    assert status(known) is RequestStatus.COMPLETED
+
+
+def test_an_unknown_id_alone_asks_the_cloud_nothing(grid: Grid) -> None:
+    grid.complete(1)
+    grid.cloud.calls.clear()
+    grid.poll("req-0")
+    assert grid.cloud.calls == []
+
+
+def test_an_id_that_is_asked_about_twice_is_answered_once(grid: Grid) -> None:
+    request_id = grid.request(1)
+    assert len(grid.open().request_status((request_id, request_id))) == 1
+
+
+@pytest.mark.parametrize("error", [THROTTLED, ValueError("oh"), SystemExit(3)], ids=["cloud", "plug-in", "exit"])
+def test_a_fault_at_a_poll_is_told_and_keeps_what_is_known(grid: Grid, error: BaseException) -> None:
+    grid.cloud.run_after = 1
+    request_id = grid.request(2)
+    grid.poll(request_id)
+    before = grid.on_disk()
+    grid.cloud.fail("discover_instances", error)
+    view = grid.poll(request_id)
+    assert (status(view), statuses(view)) == (RequestStatus.IN_PROGRESS, ["pending", "pending"])
+    assert ("Throttling: slow down" if error is THROTTLED else type(error).__name__) in view.message
+    assert grid.on_disk() == before
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED
+
+
+def test_a_fault_of_advance_is_told_and_the_machines_are_found_all_the_same(grid: Grid) -> None:
+    request_id = grid.request(2)
+    grid.cloud.fail("advance", THROTTLED)
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.COMPLETED
+    assert "Throttling" in view.message
+
+
+def test_what_ends_short_has_what_there_is_and_the_reason(grid: Grid) -> None:
+    grid.cloud.capacity = 1
+    view = grid.poll(grid.request(2))
+    assert (status(view), statuses(view)) == (RequestStatus.COMPLETED_WITH_ERRORS, ["running"])
+    assert "NoCapacity: the fake cloud is full" in view.message
+
+
+def test_a_machine_that_dies_later_fails_alone(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.set_status(MachineStatus.TERMINATED, "f-00001", message="killed at the console")
+    view = grid.poll(request_id)
+    assert (status(view), statuses(view)) == (RequestStatus.COMPLETED, ["terminated", "running"])
+    assert view.machines[0].message == "killed at the console"
+
+
+def test_machines_that_all_vanish_are_doubted_before_they_count_as_gone(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.forget("f-00001", "f-00002")
+    view = grid.poll(request_id)
+    assert statuses(view) == ["running", "running"]
+    assert "none of 2 machines" in view.message
+    grid.clock.advance(minutes=6)
+    assert statuses(grid.poll(request_id)) == ["terminated", "terminated"]
+
+
+def test_another_account_makes_nothing_gone(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.account_id = "account-2"
+    for _ in range(3):
+        grid.clock.advance(minutes=10)
+        view = grid.poll(request_id)
+        assert statuses(view) == ["running", "running"]
+        assert "account-2" in view.message
+
+
+def test_another_account_makes_nothing_gone_that_is_being_returned(grid: Grid) -> None:
+    grid.complete(2)
+    grid.cloud.fail("release_instances", THROTTLED)
+    return_id = grid.give_back("f-00001").request_id
+    grid.cloud.account_id = "account-2"
+    grid.cloud.fail("release_instances", THROTTLED)
+    view = grid.poll(return_id)
+    assert statuses(view) == ["running"]
+    assert "account-2" in view.message
+
+
+def test_the_machines_of_a_plug_in_that_was_uninstalled_are_still_found_and_it_is_said_how(grid: Grid) -> None:
+    grid.candidates.clear()
+    grid.install(FakeProvider(grid.cloud, cloud_name="aws"), "Fake")
+    grid.install(FakeProvider(grid.cloud, cloud_name="aws"), "RunInstances", distribution="hfcore-aws-runinstances")
+    request_id = grid.request(2)
+    grid.uninstall("Fake")
+    view = grid.poll(request_id)
+    assert statuses(view) == ["running", "running"]
+    assert "the plug-in of Fake (hfcore-fake) can't be used: RunInstances" in view.message
+
+
+def test_without_a_stand_in_nothing_of_an_uninstalled_plug_in_is_called_gone(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.uninstall("Fake")
+    grid.clock.advance(days=2)
+    view = grid.poll(request_id)
+    assert statuses(view) == ["running", "running"]
+    assert "'Fake' is not installed" in view.message
+
+
+def test_an_unknown_api_falls_back_says_so_and_is_stored_as_what_it_is(grid: Grid) -> None:
+    grid.write_templates({"templateId": "basic", "providerApi": "Nonesuch", "attributes": ATTRIBUTES})
+    grid.install(FakeProvider(grid.cloud), "RunInstances", distribution="hfcore-ri")
+    answer = grid.open().request_machines("basic", 1)
+    assert "Nonesuch is not installed: served by RunInstances" in answer.message
+    assert grid.stored(answer.request_id)["provider_api"] == "RunInstances"
+    assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
+
+
+def test_an_unknown_api_is_refused_where_the_setting_says_so(grid: Grid) -> None:
+    grid.write_templates({"templateId": "basic", "providerApi": "Nonesuch", "attributes": ATTRIBUTES})
+    grid.install(FakeProvider(grid.cloud), "RunInstances", distribution="hfcore-ri")
+    grid.flags["fallback"] = "error"
+    with pytest.raises(TemplateError, match="Nonesuch"):
+        grid.request(1)
+    assert grid.cloud.called("provision") == []
+
+
+def test_a_broken_plug_in_of_a_known_api_is_refused_and_does_not_fall_back(grid: Grid) -> None:
+    grid.install(FakeProvider(grid.cloud), "RunInstances", distribution="hfcore-ri")
+    grid.uninstall("Fake")
+    grid.candidates.append(Candidate(name="Fake", module="hfcore_nonesuch", distribution="hfcore-fake", version="1"))
+    with pytest.raises((TemplateError, PluginUnusable), match="hfcore_nonesuch"):
+        grid.request(1)
+    assert grid.cloud.called("provision") == []
+
+
+ATTRIBUTES = {"type": ["String", "X86_64"], "ncpus": ["Numeric", "4"], "nram": ["Numeric", "16384"]}
+
+
+def test_a_plug_in_that_can_not_judge_its_template_harms_no_other(grid: Grid) -> None:
+    other = {"templateId": "other", "providerApi": "Other", "attributes": ATTRIBUTES}
+    grid.write_templates({"templateId": "basic", "providerApi": "Fake", "attributes": ATTRIBUTES}, other)
+    grid.install(FakeProvider(type(grid.cloud)()), "Other", distribution="hfcore-other")
+    grid.cloud.fail("validate_template", ValueError("oh"))
+    service = grid.open()
+    assert [view.template.template_id for view in service.available_templates()] == ["other"]
+    assert any("validate_template() raised ValueError: oh" in str(problem) for problem in service.templates.problems)
+
+
+# What follows an end
+
+
+def test_a_completed_request_launches_nothing_more(grid: Grid) -> None:
+    grid.cloud.refills = True
+    request_id = grid.complete(2)
+    grid.cloud.set_status(MachineStatus.TERMINATED, "f-00001")
+    grid.poll(request_id)
+    grid.poll(request_id)
+    assert sorted(grid.cloud.instances) == ["f-00001", "f-00002"]
+    assert grid.stored(request_id)["frozen"] is True
+
+
+@pytest.mark.parametrize("verb", ["poll", "other"])
+def test_a_freeze_that_fails_is_tried_again_until_it_is_done(grid: Grid, verb: str) -> None:
+    grid.cloud.fail("stop_launching", THROTTLED, times=2)
+    request_id = grid.request(1)
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.COMPLETED
+    assert "Throttling" in view.message
+    again: Callable[[], object] = (lambda: grid.poll(request_id)) if verb == "poll" else (lambda: grid.request(1))
+    again()
+    assert "frozen" not in grid.stored(request_id)
+    again()
+    assert grid.stored(request_id)["frozen"] is True
+
+
+def test_a_freeze_that_is_not_done_yet_says_why_and_is_tried_again(grid: Grid) -> None:
+    request_id = grid.request(1)
+    fault = Fault(code="Busy", message="later")
+    grid.cloud.answer("stop_launching", (Outcome(request_id=request_id, done=False, faults=(fault,)),))
+    assert "Busy: later" in grid.poll(request_id).message
+    grid.cloud.answer("stop_launching", (Outcome(request_id=request_id, done=True),))
+    grid.poll(request_id)
+    assert grid.stored(request_id)["frozen"] is True
+    grid.poll(request_id)
+    assert len(grid.cloud.called("stop_launching")) == 2
+
+
+def test_a_machine_that_comes_after_the_end_is_ended(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    (late,) = grid.cloud.launch(request_id, 1)
+    view = grid.poll(request_id)
+    assert statuses(view) == ["running", "running", "shutting-down"]
+    assert view.machines[2].message == "it came after the request had ended"
+    assert grid.cloud.called("release_instances")[-1].ids == (late,)
+    assert grid.cloud.living() == ["f-00001", "f-00002"]
+
+
+def test_the_ending_of_a_late_machine_is_tried_again_until_it_is_done(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    (late,) = grid.cloud.launch(request_id, 1)
+    grid.cloud.fail("release_instances", THROTTLED, times=2)
+    assert "Throttling" in grid.poll(request_id).message
+    grid.poll(request_id)
+    assert late in grid.cloud.living()
+    grid.poll(request_id)
+    assert grid.cloud.living() == ["f-00001", "f-00002"]
+
+
+def test_a_machine_that_pends_too_long_is_ended_and_another_may_come(grid: Grid) -> None:
+    grid.cloud.run_after, grid.cloud.refills = 99, True
+    request_id = grid.request(1)
+    grid.poll(request_id)
+    grid.clock.advance(seconds=181)
+    view = grid.poll(request_id)
+    assert statuses(view) == ["shutting-down"]
+    assert "longer than 180 s" in view.machines[0].message
+    assert grid.cloud.called("release_instances")[-1].ids == ("f-00001",)
+    assert status(view) is RequestStatus.IN_PROGRESS
+
+
+def test_at_the_deadline_a_request_ends_with_what_runs_and_the_rest_is_ended(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 1
+    request_id = grid.request(2)
+    assert statuses(grid.poll(request_id)) == ["running"]
+    grid.clock.advance(minutes=29)
+    grid.cloud.capacity, grid.cloud.run_after = 2, 99
+    assert statuses(grid.poll(request_id)) == ["running", "pending"]
+    grid.clock.advance(minutes=1, seconds=1)
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.COMPLETED_WITH_ERRORS
+    assert statuses(view) == ["running", "shutting-down"]
+    assert "the deadline has passed" in view.message
+    assert grid.cloud.groups[request_id].frozen
+
+
+@pytest.mark.parametrize("verb", ["poll", "other"])
+def test_the_ending_of_what_pends_at_the_deadline_is_tried_again_until_it_is_done(grid: Grid, verb: str) -> None:
+    grid.cloud.run_after = 99
+    request_id = grid.request(1)
+    grid.clock.advance(minutes=31)
+    grid.cloud.fail("release_instances", THROTTLED)
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
+    assert grid.cloud.living() == ["f-00001"]
+    if verb == "poll":
+        grid.poll(request_id)
+    else:
+        grid.reclaims()
+    assert grid.cloud.living() == []
+    assert "unwanted" not in grid.stored(request_id)
+
+
+@pytest.mark.parametrize("verb", ["request", "return", "reclaims", "poll"])
+def test_the_deadline_of_a_request_that_nobody_polls_acts_on_another_verb(grid: Grid, verb: str) -> None:
+    other = grid.complete(1)
+    grid.cloud.refills, grid.cloud.capacity = True, 0
+    request_id = grid.request(1)
+    grid.clock.advance(minutes=31)
+    verbs: dict[str, Callable[[], object]] = {
+        "request": lambda: grid.request(1),
+        "return": lambda: grid.give_back("f-00001"),
+        "reclaims": grid.reclaims,
+        "poll": lambda: grid.poll(other),
+    }
+    verbs[verb]()
+    record = grid.stored(request_id)
+    assert (record["status"], record["frozen"], record["cleaned"]) == ("failed", True, True)
+    assert request_id not in grid.cloud.groups
+
+
+def test_at_most_ten_requests_that_nobody_asked_about_are_looked_after_in_a_call(grid: Grid) -> None:
+    grid.write_templates({"templateId": "basic", "providerApi": "Fake", "maxNumber": -1, "attributes": ATTRIBUTES})
+    grid.cloud.refills, grid.cloud.capacity = True, 0
+    for _ in range(12):
+        grid.request(1)
+    grid.clock.advance(minutes=31)
+    grid.cloud.calls.clear()
+    grid.reclaims()
+    assert [len(call.ids) for call in grid.cloud.called("discover_instances")] == [10]
+    grid.reclaims()
+    assert [len(call.ids) for call in grid.cloud.called("stop_launching")] == [10, 2]
+
+
+def test_a_fault_of_other_requests_is_not_the_callers(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 0
+    grid.request(1)
+    grid.clock.advance(minutes=31)
+    grid.cloud.fail("discover_instances", ValueError("oh"))
+    answer = grid.open().request_machines("basic", 1)
+    assert "oh" not in answer.message
+
+
+# Giving machines back
+
+
+def machine_names(grid: Grid) -> dict[str, str]:
+    return {key: one.private_dns for key, one in grid.cloud.instances.items()}
+
+
+@pytest.mark.parametrize("by", ["name", "id", "both"])
+def test_a_return_ends_exactly_the_machines_that_it_names(grid: Grid, by: str) -> None:
+    request_id = grid.complete(3)
+    name = machine_names(grid)["f-00002"]
+    ref = {
+        "name": MachineRef(name=name),
+        "id": MachineRef(machine_id="f-00002"),
+        "both": MachineRef(name=name, machine_id="f-00002"),
+    }[by]
+    answer = grid.open().request_return((ref,))
+    assert answer.request_id.startswith("ret-")
+    assert answer.message == "1 machine being returned"
+    assert grid.cloud.living() == ["f-00001", "f-00003"]
+
+    going = grid.poll(answer.request_id)
+    assert (status(going), statuses(going)) == (RequestStatus.IN_PROGRESS, ["shutting-down"])
+    gone = grid.poll(answer.request_id)
+    assert (status(gone), statuses(gone), gone.message) == (RequestStatus.COMPLETED, ["terminated"], "1 machine gone")
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED
+
+
+def test_a_return_that_is_complete_is_answered_from_disk(grid: Grid) -> None:
+    grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    grid.poll(return_id)
+    grid.poll(return_id)
+    before = grid.on_disk()
+    grid.cloud.calls.clear()
+    assert status(grid.poll(return_id)) is RequestStatus.COMPLETED
+    assert grid.cloud.calls == []
+    assert grid.on_disk() == before
+
+
+def test_nothing_comes_in_the_place_of_what_was_returned_and_the_emptied_group_goes(grid: Grid) -> None:
+    grid.cloud.refills = True
+    request_id = grid.complete(2)
+    return_id = grid.give_back("f-00001", "f-00002").request_id
+    for _ in range(3):
+        grid.poll(return_id)
+    grid.poll(request_id)
+    assert sorted(grid.cloud.instances) == ["f-00001", "f-00002"]
+    assert grid.cloud.groups == {}
+    assert grid.stored(request_id)["cleaned"] is True
+    assert len(grid.cloud.called("cleanup")) == 1
+
+
+def test_a_cleanup_that_fails_is_tried_again_until_it_is_done(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    grid.cloud.fail("cleanup", THROTTLED, times=2)
+    for _ in range(3):
+        grid.poll(return_id)
+    assert request_id in grid.cloud.groups
+    assert "cleaned" not in grid.stored(request_id)
+    grid.reclaims()
+    assert grid.cloud.groups == {}
+    assert grid.stored(request_id)["cleaned"] is True
+
+
+def test_two_live_machines_of_one_name_are_refused_and_nothing_is_stored(grid: Grid) -> None:
+    request_id = grid.request(2)
+    for key, one in grid.cloud.instances.items():
+        grid.cloud.instances[key] = replace(one, private_dns="twin.fake.internal")
+    grid.poll(request_id)
+    before = grid.on_disk()
+    with pytest.raises(InputError, match="2 live machines are named twin") as caught:
+        grid.open().request_return((MachineRef(name="twin.fake.internal"),))
+    assert "f-00001, f-00002" in str(caught.value)
+    assert "machineId" in caught.value.hint
+    assert grid.on_disk() == before
+    assert len(grid.cloud.living()) == 2
+
+
+def test_a_name_means_the_one_machine_of_that_name_that_lives(grid: Grid) -> None:
+    request_id = grid.request(2)
+    for key, one in grid.cloud.instances.items():
+        grid.cloud.instances[key] = replace(one, private_dns="twin.fake.internal")
+    grid.cloud.set_status(MachineStatus.TERMINATED, "f-00001")
+    grid.poll(request_id)
+    grid.open().request_return((MachineRef(name="twin.fake.internal"),))
+    assert grid.cloud.called("release_instances")[-1].ids == ("f-00002",)
+
+
+def test_a_return_of_unknown_machines_is_complete_at_once_and_says_so(grid: Grid) -> None:
+    grid.complete(1)
+    answer = grid.open().request_return((MachineRef(machine_id="i-x"), MachineRef(name="nobody")))
+    assert "not known here, and left alone: i-x, nobody" in answer.message
+    view = grid.poll(answer.request_id)
+    assert (status(view), ids(view)) == (RequestStatus.COMPLETED, [])
+    assert grid.cloud.called("release_instances") == []
+
+
+def test_a_return_of_nothing_is_complete_at_once(grid: Grid) -> None:
+    answer = grid.open().request_return(())
+    assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
+
+
+def test_known_machines_are_returned_beside_unknown_ones(grid: Grid) -> None:
+    grid.complete(1)
+    answer = grid.give_back("i-x", "f-00001")
+    assert answer.message == "1 machine being returned; not known here, and left alone: i-x"
+    assert grid.cloud.living() == []
+
+
+def test_a_machine_named_twice_is_returned_once(grid: Grid) -> None:
+    grid.complete(1)
+    refs = (MachineRef(machine_id="f-00001"), MachineRef(name=machine_names(grid)["f-00001"]))
+    answer = grid.open().request_return(refs)
+    assert answer.message == "1 machine being returned"
+
+
+def test_a_return_that_the_cloud_refuses_is_tried_at_each_poll_until_it_is_accepted(grid: Grid) -> None:
+    grid.complete(2)
+    grid.cloud.fail("release_instances", THROTTLED, times=2)
+    answer = grid.give_back("f-00001")
+    assert "Throttling: slow down" in answer.message
+    view = grid.poll(answer.request_id)
+    assert (status(view), statuses(view)) == (RequestStatus.IN_PROGRESS, ["running"])
+    assert "Throttling" in view.message
+    assert statuses(grid.poll(answer.request_id)) == ["shutting-down"]
+    assert grid.cloud.living() == ["f-00002"]
+
+
+def test_a_machine_that_could_not_be_ended_is_told_with_the_reason_and_tried_again(grid: Grid) -> None:
+    grid.complete(2)
+    grid.cloud.protected = {"f-00001"}
+    answer = grid.give_back("f-00001", "f-00002")
+    assert "f-00001 is not ended: Protected: the instance is protected" in answer.message
+    view = grid.poll(answer.request_id)
+    assert (status(view), statuses(view)) == (RequestStatus.IN_PROGRESS, ["running", "shutting-down"])
+    assert "the instance is protected" in view.message
+    grid.cloud.protected.clear()
+    assert statuses(grid.poll(answer.request_id)) == ["shutting-down", "terminated"]
+
+
+def test_machines_of_several_requests_are_returned_together(grid: Grid) -> None:
+    grid.complete(1)
+    grid.complete(1)
+    answer = grid.give_back("f-00001", "f-00002")
+    grid.poll(answer.request_id)
+    assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
+    assert len(grid.cloud.called("release_instances")) == 1
+
+
+def test_a_machine_returned_while_its_request_is_open_counts_as_delivered(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 1
+    request_id = grid.request(2)
+    grid.poll(request_id)
+    grid.give_back("f-00001")
+    grid.cloud.capacity = None
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.COMPLETED
+    assert len(grid.cloud.living()) == 1
+
+
+def test_a_machine_may_be_returned_before_it_runs(grid: Grid) -> None:
+    grid.cloud.run_after = 99
+    request_id = grid.request(1)
+    grid.poll(request_id)
+    answer = grid.give_back("f-00001")
+    grid.poll(answer.request_id)
+    assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED
+
+
+# What the cloud takes back
+
+
+def test_machines_that_the_cloud_takes_back_are_named_with_what_remains_of_their_time(grid: Grid) -> None:
+    grid.complete(2)
+    at = grid.clock.at + timedelta(seconds=120)
+    grid.cloud.reclaims["f-00001"] = Reclaim(
+        instance_id="f-00001", code="interruption", message="soon", at=at, status=MachineStatus.RUNNING
+    )
+    before = grid.on_disk()
+    (view,) = grid.reclaims().views
+    assert view.machine.instance_id == "f-00001"
+    assert 110 <= view.grace_seconds <= 120
+    assert view.message == "interruption: soon"
+    assert grid.on_disk() == before
+
+
+def test_a_machine_that_was_taken_is_stored_as_such_and_named_until_it_is_returned(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.reclaims["f-00001"] = Reclaim(instance_id="f-00001", code="taken", message="no capacity")
+    assert [view.grace_seconds for view in grid.reclaims().views] == [0]
+    grid.cloud.calls.clear()
+    (view,) = grid.reclaims().views
+    assert (view.machine.instance_id, view.message) == ("f-00001", "taken: no capacity")
+    assert [call.ids for call in grid.cloud.called("reclaimed_instances")] == [("f-00002",)]
+    grid.give_back("f-00001")
+    assert grid.reclaims().views == ()
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED
+
+
+def test_a_machine_that_host_factory_returned_is_never_named(grid: Grid) -> None:
+    grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    assert grid.reclaims().views == ()
+    grid.poll(return_id)
+    grid.poll(return_id)
+    assert grid.reclaims().views == ()
+
+
+def test_only_machines_that_host_factory_knows_are_named(grid: Grid) -> None:
+    grid.complete(3)
+    for key in grid.cloud.instances:
+        grid.cloud.reclaims[key] = Reclaim(instance_id=key, code="taken", message="m")
+    refs = (MachineRef(machine_id="f-00002"), MachineRef(name=machine_names(grid)["f-00003"]))
+    views = grid.open().return_requests(refs).views
+    assert sorted(view.machine.instance_id for view in views) == ["f-00002", "f-00003"]
+
+
+def test_a_fault_while_asking_what_is_taken_back_is_told_and_stops_nothing(grid: Grid) -> None:
+    grid.complete(1)
+    grid.cloud.fail("reclaimed_instances", THROTTLED)
+    reclaims = grid.reclaims()
+    assert reclaims.views == ()
+    assert "Throttling" in reclaims.message
+
+
+def test_a_machine_that_was_taken_may_be_returned_by_its_name_alone(grid: Grid) -> None:
+    grid.complete(2)
+    grid.cloud.reclaims["f-00001"] = Reclaim(instance_id="f-00001", code="taken", message="no capacity")
+    grid.reclaims()
+    answer = grid.open().request_return((MachineRef(name=machine_names(grid)["f-00001"]),))
+    assert answer.message == "1 machine being returned"
+    assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
+    assert grid.reclaims().views == ()
+    assert grid.cloud.living() == ["f-00001", "f-00002"]
+
+
+# The end of records
+
+
+def test_what_is_over_goes_to_the_archive_and_is_still_answered(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    for _ in range(3):
+        grid.poll(return_id)
+    grid.clock.advance(hours=25)
+    grid.request(1)
+    hot = json.loads((grid.data / "storage.json").read_text())
+    assert {request_id, return_id}.isdisjoint(hot)
+    assert "f-00001" not in json.loads((grid.data / "machines.json").read_text())
+    grid.cloud.calls.clear()
+    created, returned = grid.open().request_status((request_id, return_id))
+    assert (status(created), ids(created)) == (RequestStatus.COMPLETED, ["f-00001"])
+    assert (status(returned), statuses(returned)) == (RequestStatus.COMPLETED, ["terminated"])
+    assert grid.cloud.calls == []
+
+
+def test_what_still_lives_is_never_archived(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    grid.clock.advance(days=400)
+    grid.request(1)
+    assert grid.stored(request_id)["status"] == "completed"
+
+
+def test_what_is_over_is_kept_for_as_long_as_the_setting_says(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    for _ in range(3):
+        grid.poll(return_id)
+    grid.clock.advance(hours=23)
+    grid.request(1)
+    assert grid.stored(request_id)["cleaned"] is True
+
+
+# A store that can't be trusted
+
+
+@pytest.mark.parametrize("harm", ["deleted", "truncated", "emptied"])
+@pytest.mark.parametrize("name", ["storage.json", "machines.json"])
+def test_no_verb_works_on_a_damaged_store_and_nothing_is_touched(grid: Grid, harm: str, name: str) -> None:
+    request_id = grid.complete(10)
+    path = grid.data / name
+    if harm == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100] if harm == "truncated" else b"")
+    before = grid.on_disk()
+    grid.cloud.calls.clear()
+    verbs: tuple[Callable[[], object], ...] = (
+        lambda: grid.open().available_templates(),
+        lambda: grid.request(1),
+        lambda: grid.poll(request_id),
+        lambda: grid.give_back("f-00001"),
+        lambda: grid.reclaims("f-00001"),
+    )
+    for verb in verbs:
+        with pytest.raises(StoreUntrusted, match=name):
+            verb()
+    assert grid.cloud.calls == []
+    assert grid.on_disk() == before
+
+
+def test_the_cloud_is_not_asked_where_the_outcome_could_not_be_stored(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object) -> None:
+        raise StoreNotWritable("no space left")
+
+    monkeypatch.setattr("hfcore.store.TinyStore.check_writable", full)
+    with pytest.raises(StoreNotWritable):
+        grid.request(1)
+    assert grid.cloud.called("provision") == []
+
+
+# Events
+
+
+class Watcher:
+    """An observer that keeps what it sees."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    @hookimpl
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def watcher(grid: Grid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Watcher:
+    watcher = Watcher()
+    module = f"hfcore_watcher_{tmp_path.name}"
+    monkeypatch.setitem(sys.modules, module, cast("ModuleType", watcher))
+    grid.observers.append(Candidate(name="Watch", module=module, distribution="hfcore-watch", version="1"))
+    return watcher
+
+
+def test_observers_see_requests_and_returns_begin_and_end(grid: Grid, watcher: Watcher) -> None:
+    request_id = grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    for _ in range(3):
+        grid.poll(return_id)
+    seen = [(event.name, event.request_id) for event in watcher.events if not event.name.startswith("machine.")]
+    assert seen == [
+        ("request.created", request_id),
+        ("request.ended", request_id),
+        ("return.created", return_id),
+        ("return.ended", return_id),
+    ]
+    assert watcher.events[0].detail["target"] == 1
+    assert all(json.dumps(dict(event.detail)) for event in watcher.events)
+
+
+def test_an_observer_that_fails_harms_no_verb(grid: Grid) -> None:
+    grid.observers.append(Candidate(name="Bad", module="hfcore_nonesuch", distribution="hfcore-bad", version="1"))
+    assert grid.complete(1).startswith("req-")

@@ -1,0 +1,123 @@
+"""A store that can't be trusted: every verb stops, nothing is ended, nothing is reported as taken back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.scripts.conftest import Site
+
+MANY = 20
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def twenty(make_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, str]:
+    """Give an instance with twenty machines running, and their request."""
+    site = make_site(tmp_path_factory.mktemp("twenty") / "site")
+    request_id, machines = site.complete("OnDemand-Small", MANY)
+    assert len(machines) == MANY
+    return site, request_id
+
+
+@pytest.fixture
+def whole(twenty: tuple[Site, str]) -> tuple[Site, str]:
+    """Give the same, and put the files back afterwards."""
+    site, request_id = twenty
+    kept = {name: (site.data / name).read_bytes() for name in ("storage.json", "machines.json", "meta.json")}
+    yield site, request_id
+    for name, content in kept.items():
+        (site.data / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [delete, truncate, empty])
+def test_every_verb_stops_at_a_damaged_storage_file_and_twenty_machines_go_on_running(
+    whole: tuple[Site, str], harm: Callable[[Path], None]
+) -> None:
+    site, request_id = whole
+    live, calls = site.live(), len(site.aws.calls)
+    assert len(live) == MANY
+    machine = {"machineId": min(live)}
+    harm(site.data / "storage.json")
+    before = site.records()
+    for verb, document in (
+        ("getAvailableTemplates", {}),
+        ("requestMachines", {"template": {"templateId": "Group", "machineCount": 1}}),
+        ("getRequestStatus", {"requests": [{"requestId": request_id}]}),
+        ("requestReturnMachines", {"machines": [machine]}),
+        ("getReturnRequests", {"machines": [machine]}),
+        ("getReturnRequests", {}),
+    ):
+        ran = site.run(verb, document)
+        assert ran.code == 1
+        assert ran.message.startswith("HF4002")
+        assert "storage.json" in ran.message
+    assert site.records() == before, "the bad file is kept, nothing is overwritten"
+    assert site.live() == live
+    assert len(site.aws.calls) == calls, "AWS is not even asked"
+
+
+@pytest.mark.parametrize("name", ["machines.json", "meta.json"])
+@pytest.mark.parametrize("harm", [delete, truncate])
+def test_the_other_files_are_needed_as_much(
+    whole: tuple[Site, str], harm: Callable[[Path], None], name: str
+) -> None:
+    site, request_id = whole
+    live, calls = site.live(), len(site.aws.calls)
+    harm(site.data / name)
+    before = site.records()
+    for verb, document in (
+        ("getRequestStatus", {"requests": [{"requestId": request_id}]}),
+        ("getReturnRequests", {}),
+    ):
+        ran = site.run(verb, document)
+        assert (ran.code, ran.message[:6]) == (1, "HF4002")
+        assert name in ran.message
+    assert site.records() == before
+    assert (site.live(), len(site.aws.calls)) == (live, calls)
+
+
+def test_a_first_run_makes_the_store_with_private_files(site: Site) -> None:
+    assert not site.data.exists()
+    assert site.run("getAvailableTemplates").code == 0
+    assert site.stored() == {}
+    modes = {each.name: each.stat().st_mode & 0o777 for each in (site.data, *site.data.glob("*.json"))}
+    assert modes == {"data": 0o700, "storage.json": 0o600, "machines.json": 0o600, "meta.json": 0o600}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_store_that_can_not_be_written_refuses_a_request_before_aws_is_asked(site: Site) -> None:
+    site.run("getAvailableTemplates")
+    site.data.chmod(0o500)
+    ran = site.run("requestMachines", {"template": {"templateId": "OnDemand-Small", "machineCount": 1}})
+    site.data.chmod(0o700)
+    assert (ran.code, ran.message[:6]) == (1, "HF4003")
+    assert site.aws.calls == []
+
+
+def test_a_store_of_another_user_refuses_to_be_written_and_names_the_owner(site: Site) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    site.run("getAvailableTemplates")
+    os.chown(site.data, 65534, 65534)
+    ran = site.run("requestMachines", {"template": {"templateId": "OnDemand-Small", "machineCount": 1}})
+    assert (ran.code, ran.message[:6]) == (1, "HF4003")
+    assert "sudo -u" in ran.message
+    assert site.aws.calls == []
