@@ -6,9 +6,7 @@ plug-in is kept as the reason in its record; it harms no other.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module, metadata
@@ -394,20 +392,6 @@ def cloud_clients(cloud: str) -> Callable[..., Callable[[str, str], Any]]:
     raise UnknownProvider(f"no installed distribution makes clients for cloud {cloud!r}")
 
 
-def fingerprint() -> str:
-    """Tell this set of installed distributions from another one, without reading them.
-
-    Installing or removing a distribution changes the modification time of the folder that it stands in.
-    """
-    marks = []
-    for folder in sys.path:
-        try:
-            marks.append(f"{folder}:{os.stat(folder or '.').st_mtime_ns}")  # noqa: PTH116 - at start-up, each import counts
-        except OSError:
-            marks.append(f"{folder}:-")
-    return "\n".join(marks)
-
-
 def _ask_info(module: ModuleType) -> ProviderInfo:
     info = module.provider_info()
     if not isinstance(info, ProviderInfo):
@@ -436,6 +420,5 @@ __all__ = [
     "Plugins",
     "Provider",
     "cloud_clients",
-    "fingerprint",
     "installed",
 ]

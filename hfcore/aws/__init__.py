@@ -9,5 +9,6 @@ launch_templates  shared and own launch templates
 instances         describe, terminate, and AWS's instance as `models.Instance`
 discovery         `Discovery` from what was seen
 reclaims, owned   what AWS takes back; what is ours
+fleets, fleet_*   EC2 and Spot fleets that fill later: their terms, making, discovery, history, remainder, removal
 validation        what is wrong with a template on any AWS API
 """

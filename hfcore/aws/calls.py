@@ -79,7 +79,7 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
         if adopt is None or error.fault.code not in MADE_BEFORE:
             _take_back(context, intent, error)
             raise
-        found = adopt(intent, error.fault)
+        found = _adopted(adopt, intent, error)
         if found is None:
             context.journal.drop(intent)
             raise CloudError(error.fault) from error
@@ -127,6 +127,18 @@ def repeat(  # noqa: PLR0913 - a call and its place in the journal
 def _token(intent: Intent, within: str) -> Mapping[str, Any]:
     token = {"ClientToken": intent.token}
     return {within: {**intent.parameters[within], **token}} if within else token
+
+
+def _adopted(
+    adopt: Callable[[Intent, Fault], Mapping[str, Any] | None], intent: Intent, error: CloudError
+) -> Mapping[str, Any] | None:
+    """Find what an earlier call made; if AWS can't be asked about it, it is there all the same."""
+    try:
+        return adopt(intent, error.fault)
+    except OutcomeUnknown:
+        raise
+    except CloudError as unanswered:
+        raise OutcomeUnknown(unanswered.fault, hint="it is found out at the next call") from unanswered
 
 
 def _take_back(context: Context, intent: Intent, error: CloudError) -> None:

@@ -11,8 +11,8 @@ from hfcore.aws.discovery import Told
 from hfcore.aws.fleet_history import reasons
 from hfcore.aws.fleet_remainders import awaits_remainder
 from hfcore.aws.fleet_terms import weights
-from hfcore.aws.fleets import described
-from hfcore.aws.instances import VISIBLE_AFTER, announced, describe, describe_by_request, weighed
+from hfcore.aws.fleets import described, is_young
+from hfcore.aws.instances import announced, describe, describe_by_request, weighed
 from hfcore.models import Discovery, MachineStatus, RequestKind
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def _look(request: Request, seen: Seen, fleets: Mapping[str, Fleet], now: dateti
     units = weights(request.template)
     its = {one.instance_id: one for one in seen.instances.values() if one.tags.get(tags.REQUEST) == request.request_id}
     known = tuple(fleets[one] for one in request.resource_ids if one in fleets)
-    # A fleet that was just made may not be known everywhere yet (EC2 developer guide, eventual consistency).
-    all_known = len(known) == len(request.resource_ids) or now - request.created_at > VISIBLE_AFTER
+    all_known = len(known) == len(request.resource_ids) or not is_young(request, now)
     return _Look(
         request=request,
         shown={i: weighed(one, units) for i, one in its.items()},

@@ -189,6 +189,15 @@ def _known(context: Context, words: Words, fleet_ids: Sequence[str]) -> list[Fle
     return [*_known(context, words, fleet_ids[:half]), *_known(context, words, fleet_ids[half:])]
 
 
+def is_young(request: Request, now: datetime) -> bool:
+    """Tell whether AWS may not know a fleet of a request yet (EC2 developer guide, eventual consistency).
+
+    The first is made with the request, a second one up to its deadline.
+    """
+    latest = request.deadline if len(request.resource_ids) > 1 else None
+    return now - (latest or request.created_at) < VISIBLE_AFTER
+
+
 def listed(context: Context, words: Words) -> Iterator[Fleet]:
     """List the fleets with our owner tag, page by page; neither API filters by tag, nor lists instant fleets.
 
@@ -267,8 +276,8 @@ def _still_there(
         known = described(context, words, refused)
     except CloudError:
         return dict(faults)
-    young = context.clock.now() - VISIBLE_AFTER
-    done = {i for i in refused if (known[i].is_over if i in known else owners[i].created_at < young)}
+    now = context.clock.now()
+    done = {i for i in refused if (known[i].is_over if i in known else not is_young(owners[i], now))}
     return {fleet_id: fault for fleet_id, fault in faults.items() if fleet_id not in done}
 
 

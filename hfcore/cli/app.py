@@ -148,8 +148,10 @@ def _add_verb(verb: str) -> None:
         ctx: typer.Context,
         words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="Input by hand.")] = None,
         *,
-        file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="Input file; - is stdin.")] = "",
-        data: Annotated[str, typer.Option(metavar="JSON", help="The input itself.")] = "",
+        file: Annotated[
+            str | None, typer.Option("--file", "-f", metavar="FILE", help="Input file; - is stdin.")
+        ] = None,
+        data: Annotated[str | None, typer.Option(metavar="JSON", help="The input itself.")] = None,
     ) -> None:
         session: Session = ctx.obj
         options = VerbOptions(

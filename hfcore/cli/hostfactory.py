@@ -45,29 +45,34 @@ class VerbOptions:
         words: The input by hand: `TEMPLATE COUNT`, request ids, or machine ids.
         provider: The provider instance: its name or its folder.
         debug: Also log to stderr, and show tracebacks.
+        problem: What is wrong with the words themselves.
     """
 
     verb: str
-    file: str = ""
-    data: str = ""
+    file: str | None = None
+    data: str | None = None
     words: tuple[str, ...] = ()
     provider: str = ""
     debug: bool = False
+    problem: str = ""
 
 
 def parse_words(words: list[str]) -> VerbOptions | None:
     """Read `VERB [-f FILE] [--data JSON] [--provider NAME|DIR] [--debug] [WORD …]`; `None` leaves it to Typer."""
+    verb = next((word for word in words if word in VERBS), None)
+    if verb is None or "--help" in words:
+        return None
     try:
         found, rest = getopt.gnu_getopt(words, "f:", ["file=", "data=", "provider=", "debug"])
-    except getopt.GetoptError:
-        return None
+    except getopt.GetoptError as error:
+        return VerbOptions(verb=verb, problem=error.msg)
     given = {name.lstrip("-"): value for name, value in found}
-    if not rest or rest[0] not in VERBS:
-        return None
+    if not rest or rest[0] != verb:
+        return VerbOptions(verb=verb, problem=f"the verb {verb} comes first, not {' '.join(rest)}")
     return VerbOptions(
-        verb=rest[0],
-        file=given.get("file", given.get("f", "")),
-        data=given.get("data", ""),
+        verb=verb,
+        file=given.get("file", given.get("f")),
+        data=given.get("data"),
         words=tuple(rest[1:]),
         provider=given.get("provider", ""),
         debug="debug" in given,
@@ -97,11 +102,13 @@ def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
     except KeyboardInterrupt:
         return {"message": "HF9002: interrupted; what was begun is stored, and is gone on with"}, 1
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
+        log = ""
         with suppress(Exception):  # it may be the log itself that can't be imported
             from hfcore.logs import log_bug
 
-            log_bug(error, debug=options.debug)
-        return {"message": f"HF9001: a bug in hfcore: {type(error).__name__}: {error}; see the log"}, 1
+            log = log_bug(error, debug=options.debug)
+        where = f"; see {log}" if log else ""
+        return {"message": f"HF9001: a bug in hfcore: {type(error).__name__}: {error}{where}"}, 1
 
 
 def _outcome(options: VerbOptions) -> tuple[dict[str, Any], int]:
@@ -155,16 +162,17 @@ def _input_text(options: VerbOptions) -> bytes | None:
     Standard input is read without being asked for only where the verb can't do without: Host Factory may call the
     others with a stream that never ends.
     """
-    given = [
-        name for name, value in (("-f", options.file), ("--data", options.data), ("words", options.words)) if value
-    ]
+    if options.problem:
+        raise InputError(options.problem, hint=f"see: hfcore hostfactory {options.verb} --help")
+    ways = {"-f": options.file, "--data": options.data, "words": options.words or None}
+    given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"input was given in more than one way: {' and '.join(given)}")
-    if options.data:
+    if options.data is not None:
         return options.data.encode("utf-8", "surrogateescape")
     if options.words:
         return None
-    if options.file and options.file != STANDARD_INPUT:
+    if options.file is not None and options.file != STANDARD_INPUT:
         return _read_file(options.file)
     if options.file or options.verb not in INPUT_OPTIONAL:
         return _read_standard_input(options)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hfcore.config import find_folders, load_settings
+from hfcore.environment import fingerprint
 from hfcore.errors import ConfigError
 from hfcore.logs import open_log
 from hfcore.models import EMPTY
@@ -65,7 +66,7 @@ def make_service(settings: Settings, logger: Logger) -> Service:
     return Service(
         settings=settings,
         plugins=lambda: open_plugins(settings, logger),
-        fingerprint=_fingerprint,
+        fingerprint=fingerprint,
         clock=SystemClock(),
         logger=logger,
     )
@@ -83,12 +84,6 @@ def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
         disabled=settings.disabled_plugins if settings else (),
         observers=installed(hookspecs.OBSERVERS),
     )
-
-
-def _fingerprint() -> str:
-    from hfcore.plugins import fingerprint
-
-    return fingerprint()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -122,9 +122,10 @@ class Grid:
             assert request is not None
             state.save_request(replace(request, process=process))
 
-    def on_disk(self) -> dict[str, tuple[bytes, int]]:
+    def on_disk(self, *, locks: bool = False) -> dict[str, tuple[bytes, int]]:
         """Give each file of the work folder with its time of change; a lock's file says only who held it last."""
-        files = (path for path in (self.folder / "work").rglob("*") if path.is_file() and path.suffix != ".lock")
+        found = (path for path in (self.folder / "work").rglob("*") if path.is_file())
+        files = (path for path in found if locks or path.suffix != ".lock")
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 

@@ -292,11 +292,11 @@ def test_an_unchanged_poll_writes_no_byte(grid: Grid, run_after: int) -> None:
     grid.cloud.run_after = run_after
     request_id = grid.request(2)
     grid.poll(request_id)
-    before = grid.on_disk()
+    before = grid.on_disk(locks=True)
     for _ in range(3):
         grid.clock.advance(seconds=10)
         grid.poll(request_id)
-    assert grid.on_disk() == before
+    assert grid.on_disk(locks=True) == before
 
 
 def test_all_requests_of_a_call_are_asked_about_at_once(grid: Grid) -> None:
@@ -859,6 +859,20 @@ def test_what_is_over_goes_to_the_archive_and_is_still_answered(grid: Grid) -> N
 
 
 def test_what_still_lives_is_never_archived(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    grid.clock.advance(days=400)
+    grid.request(1)
+    assert grid.stored(request_id)["status"] == "completed"
+
+
+def test_machines_that_live_keep_a_request_without_resources_from_the_archive(grid: Grid) -> None:
+    class Bare(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, context: Context) -> Provisioned:
+            return replace(super().provision(request, context), resource_ids=())
+
+    grid.candidates.clear()
+    grid.install(Bare(grid.cloud), "Fake")
     request_id = grid.complete(1)
     grid.clock.advance(days=400)
     grid.request(1)

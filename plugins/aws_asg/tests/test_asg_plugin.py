@@ -311,6 +311,17 @@ def test_a_replay_that_is_refused_proves_nothing_until_the_first_call_is_long_pa
     assert rig.journal().steps(request.request_id)[-1].step == "launch-template"
 
 
+def test_a_replay_that_is_not_answered_proves_nothing_however_late(rig: Rig) -> None:
+    request = rig.new_request(2)
+    with rig.death("before-call", CREATE):
+        rig.provision(request)
+    rig.advance(301)
+    rig.fail(CREATE, DropConnection())
+    with pytest.raises(OutcomeUnknown):
+        rig.provision(request)
+    assert rig.provision(request).status is RequestStatus.IN_PROGRESS
+
+
 def test_past_its_deadline_a_group_is_taken_up_but_never_made(rig: Rig) -> None:
     made, lost = rig.new_request(2, number=1), rig.new_request(2, number=2)
     with rig.death("after-call", CREATE):
@@ -563,12 +574,13 @@ def test_a_group_that_is_not_visible_yet_is_waited_for(rig: Rig) -> None:
 
 
 def test_group_and_machines_gone_at_once_may_be_another_account(rig: Rig) -> None:
+    rig.aws.set_capacity("m5.large", "us-east-1a", "on-demand", 1)
     request = rig.started(2)
-    rig.advance(61)
+    rig.advance(200)
     request = rig.poll(request)
+    assert [one.status for one in rig.machines_of(request)] == [MachineStatus.RUNNING]
     rig.aws.region().groups.clear()
     rig.aws.region().instances.clear()
-    rig.advance(60)
     assert rig.poll(request).status is RequestStatus.IN_PROGRESS
     rig.advance(400)
     rig.poll(request)

@@ -14,6 +14,8 @@ from hfcore.models import FaultKind, MachineStatus, RequestStatus
 from hfcore.testing.aws import AwsError, Timings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from conftest import Grid
 
 ZONE = "us-east-1a"
@@ -26,7 +28,7 @@ def modified_within(grid: Grid, seconds: float) -> None:
     grid.aws.region().timings = replace(grid.aws.region().timings, fill_seconds=seconds)
 
 
-def ids(machines: Any) -> set[str]:
+def ids(machines: Iterable[Any]) -> set[str]:
     return {getattr(one, "instance_id", None) or one.id for one in machines}
 
 
@@ -520,7 +522,7 @@ def test_an_on_demand_part_that_is_refused_leaves_what_spot_gave(grid: Grid) -> 
     sent: list[Any] = []
     create = original.create_fleet
 
-    def refusing(**asked: Any) -> Any:
+    def refusing(**asked: object) -> object:
         sent.append(asked)
         if len(sent) == 2:
             grid.fail("CreateFleet", refusal)
@@ -554,6 +556,19 @@ def test_what_spot_has_not_filled_in_its_time_is_bought_on_demand(grid: Grid, ki
     assert grid.now(request).status is RequestStatus.COMPLETED
     assert [one.done for one in grid.freeze()] == [True]
     assert {one.state for one in grid.aws.region().fleets.values()} == {"deleted_running"}
+
+
+def test_a_remainder_that_aws_does_not_know_yet_is_not_taken_for_gone(grid: Grid) -> None:
+    grid.aws.set_capacity("m5.large", ZONE, "spot", 0)
+    request = grid.ask(3, fleet_type="request", price_type="heterogeneous")
+    grid.sleep(26 * 60)
+    grid.advance()
+    remainder = grid.aws.region().fleets.pop(grid.now(request).resource_ids[1])
+    assert not grid.discover()[request.request_id].final
+    grid.requests[request.request_id] = replace(grid.now(request), status=RequestStatus.CANCELLED)
+    assert [one.done for one in grid.freeze()] == [False]
+    grid.aws.region().fleets[remainder.id] = remainder
+    assert [one.done for one in grid.freeze()] == [True]
 
 
 def test_a_remainder_whose_call_was_not_answered_is_bought_once(grid: Grid) -> None:

@@ -1,4 +1,4 @@
-"""A strict AWS, the installed plug-in's real hooks, and a small stand-in for the core that keeps requests and machines."""
+"""A strict AWS, the installed plug-in's real hooks, and a stand-in for the core that keeps requests and machines."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Grid:
             fleet_role="arn:aws:iam::123456789012:role/aws-ec2-spot-fleet-tagging-role",
         )
 
-    def request(self, target: int = 2, *, minutes: float = 30, **template: Any) -> Request:
+    def request(self, target: int = 2, *, minutes: float = 30, **template: object) -> Request:
         """Store a new request."""
         now = self.clock.now()
         made = Request(
@@ -134,7 +134,7 @@ class Grid:
         assert request.template
         return self.take_in(self.provider.provision(request, request.template, self.context))
 
-    def ask(self, target: int = 2, **template: Any) -> Request:
+    def ask(self, target: int = 2, **template: object) -> Request:
         return self.provision(self.request(target, **template))
 
     def take_in(self, made: Provisioned) -> Request:
@@ -259,7 +259,7 @@ def _server() -> Iterator[tuple[StrictAws, Any]]:
 
 @pytest.fixture
 def grid(_server: tuple[StrictAws, Any], tmp_path: Path) -> Iterator[Grid]:
-    """Give a grid on an AWS where everything takes 20 seconds of its clock, and see that no documented rule was broken."""
+    """Give a grid on an AWS where everything takes 20 seconds of its clock; no documented rule may be broken."""
     aws, clients = _server
     aws.world.timings = Timings(
         boot_seconds=20, shutdown_seconds=20, fill_seconds=20, replace_seconds=20, history_after_seconds=0

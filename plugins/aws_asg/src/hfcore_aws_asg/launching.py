@@ -11,7 +11,7 @@ from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import RETRYABLE, Fault, FaultKind, Outcome, Provisioned
 from hfcore_aws_asg.groups import describe_groups
-from hfcore_aws_asg.requests import AT_BIRTH, FROZEN, create_group, group_name, not_found, suspension
+from hfcore_aws_asg.requests import AT_BIRTH, FROZEN, create_group, group_name, needs_steadying, not_found, suspension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +47,8 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
             _create(context, request, create_group(request, template, launch_template, its_tags))
 
         using(context, request, template, launch)
-    return _made(request, steady=_suspend(context, request, "suspend-at-birth", AT_BIRTH) is None)
+    steady = not needs_steadying(template)
+    return _made(request, steady=steady or _suspend(context, request, "suspend-at-birth", AT_BIRTH) is None)
 
 
 def steadied(context: Context, requests: Iterable[Request]) -> tuple[Provisioned, ...]:

@@ -108,12 +108,12 @@ def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, .
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
     """Give the calls of `provision`."""
     from hfcore.aws import launch_templates, tags
-    from hfcore_aws_asg.requests import AT_BIRTH, create_group, suspension
+    from hfcore_aws_asg.requests import AT_BIRTH, create_group, needs_steadying, suspension
 
     name, calls = launch_templates.planned(context, template)
     group = create_group(request, template, name, tags.of_instances(context, template, request.request_id))
-    return (
-        *calls,
-        PlannedCall(service="autoscaling", operation="CreateAutoScalingGroup", parameters=group),
-        PlannedCall(service="autoscaling", operation="SuspendProcesses", parameters=suspension(request, AT_BIRTH)),
-    )
+    create = PlannedCall(service="autoscaling", operation="CreateAutoScalingGroup", parameters=group)
+    if not needs_steadying(template):
+        return (*calls, create)
+    steady = PlannedCall(service="autoscaling", operation="SuspendProcesses", parameters=suspension(request, AT_BIRTH))
+    return (*calls, create, steady)

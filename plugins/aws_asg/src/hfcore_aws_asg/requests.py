@@ -123,6 +123,11 @@ def spot_strategy(template: Template) -> AllocationStrategy:
     return "capacityOptimizedPrioritized" if template.vm_types_priority else "priceCapacityOptimized"
 
 
+def needs_steadying(template: Template) -> bool:
+    """Tell whether AZRebalance may move machines of a new group: one subnet lies in one zone, and costs no call."""
+    return len(template.subnet_id) != 1
+
+
 def suspension(request: Request, processes: Iterable[str]) -> dict[str, Any]:
     """Build SuspendProcesses' parameters."""
     return {"AutoScalingGroupName": group_name(request), "ScalingProcesses": list(processes)}
