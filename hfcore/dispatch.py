@@ -173,7 +173,8 @@ class Dispatch:
                 continue
             if note:
                 notes[request.request_id] = note
-            key = (provider.name, provider.candidate.distribution, request.region, request.endpoint)
+            # An alias is the same plug-in: it is named by what it calls itself.
+            key = (provider.info.name, provider.candidate.distribution, request.region, request.endpoint)
             groups.setdefault(key, (provider, []))[1].append(item)
 
         def ask_group(key: tuple[str, str, str, str]) -> tuple[Answer, ...]:

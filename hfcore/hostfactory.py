@@ -86,7 +86,7 @@ def machines_wanted(document: Document) -> MachinesWanted:
 
 
 def count_of(value: object) -> int:
-    """Read a machine count, a whole number of at least 1; a text of digits counts as one.
+    """Read a machine count, a whole number; a text of digits counts as one.
 
     Raises:
         InputError: It is something else.
@@ -97,8 +97,6 @@ def count_of(value: object) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"machineCount: a whole number is needed, not {_shown(value)}")
-    if value < 1:
-        raise InputError(f"machineCount: at least 1 is needed, not {value}")
     return value
 
 

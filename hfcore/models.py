@@ -501,7 +501,8 @@ class Event:
     """Something that happened, for observers.
 
     Args:
-        name: `request.created`, `request.ended`, `machine.found`, `machine.ended`, `return.created`, `return.ended`.
+        name: `request.created`, `return.created`, and, from the poll that sees the end, `request.ended` and
+            `return.ended`.
         detail: JSON values; no secrets.
     """
 

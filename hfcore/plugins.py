@@ -7,7 +7,7 @@ plug-in is kept as the reason in its record; it harms no other.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -77,6 +77,7 @@ class PluginRecord:
         reason: Why it can't; empty for an active one.
         info: What the plug-in says of itself, where it could be asked.
         hooks: The hooks that it implements.
+        aliases: Further entry points of the same distribution and module, usable like this one.
     """
 
     candidate: Candidate
@@ -84,6 +85,7 @@ class PluginRecord:
     reason: str = ""
     info: ProviderInfo | None = None
     hooks: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 class Provider:
@@ -249,7 +251,8 @@ class Plugins:
 
     def records(self) -> tuple[PluginRecord, ...]:
         """Judge every installed plug-in: import each, and give what became of it, broken ones included."""
-        return tuple(self._record(row) for row in sorted(self._candidates, key=lambda row: row.name.casefold()))
+        rows = [self._record(row) for row in sorted(self._candidates, key=lambda row: row.name.casefold())]
+        return tuple(replace(row, aliases=_aliases(row, rows)) for row in rows if not _main_row(row, rows))
 
     def template_fields(self) -> frozenset[str]:
         """Give the template fields that usable plug-ins honour, as files spell them."""
@@ -390,6 +393,19 @@ def cloud_clients(cloud: str) -> Callable[..., Callable[[str, str], Any]]:
     for point in metadata.entry_points(group=hookspecs.CLOUDS, name=cloud):
         return cast("Callable[..., Callable[[str, str], Any]]", point.load())
     raise UnknownProvider(f"no installed distribution makes clients for cloud {cloud!r}")
+
+
+def _main_row(row: PluginRecord, rows: Iterable[PluginRecord]) -> PluginRecord | None:
+    """Give the row of which a usable row is an alias: same distribution and module, under the plug-in's own name."""
+    if row.info is None or row.status is not PluginStatus.ACTIVE or row.candidate.name == row.info.name:
+        return None
+    same = (row.candidate.distribution, row.candidate.module)
+    mains = (r for r in rows if (r.candidate.distribution, r.candidate.module) == same and r is not row)
+    return next((main for main in mains if main.info and main.candidate.name == main.info.name), None)
+
+
+def _aliases(row: PluginRecord, rows: Iterable[PluginRecord]) -> tuple[str, ...]:
+    return tuple(other.candidate.name for other in rows if _main_row(other, rows) is row)
 
 
 def _ask_info(module: ModuleType) -> ProviderInfo:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from hfcore.templates import TemplateSet
 
 
+MOST_UNITS = 10_000
+"""Most units of one request, as of `maxNumber` (Host Factory) and of one fleet (EC2 quotas)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineRef:
     """A machine as Host Factory names it: by host name, by id, or by both; the id decides."""
@@ -158,8 +162,8 @@ class Service:
             CloudError: The cloud refused, and has made nothing.
             StoreError: The store can't be trusted or written; the cloud was not asked.
         """
-        if count < 1:
-            raise InputError(f"machineCount is {count}: at least 1 is needed")
+        if not 1 <= count <= MOST_UNITS:
+            raise InputError(f"machineCount: a number from 1 to {MOST_UNITS} is needed, not {count}")
         template = self.templates.require(template_id)
         request, note = self._launching.launch(template, count)
         self._notify("request.created", request.request_id, {"template_id": template_id, "target": count})

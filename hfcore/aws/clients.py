@@ -127,11 +127,25 @@ def _proxy(settings: Settings) -> str:
 
 
 def _end_in_time(client: Any, clock: Clock, deadline: float, longest: float) -> None:  # noqa: ANN401 - as above
-    """Let a client send nothing that might be answered after the deadline."""
+    """Let a client send nothing that might be answered after the deadline; the error has what went wrong before."""
+    from botocore.exceptions import ClientError
+
+    last = threading.local()
+
+    def begin(**_: object) -> None:
+        last.error = None
+
+    def note(response: Any = None, caught_exception: Exception | None = None, **_: object) -> None:  # noqa: ANN401 - as above
+        refusal = ClientError(response[1], "") if response and "Error" in response[1] else None
+        last.error = caught_exception or refusal
 
     def check(**_: object) -> None:
         if deadline - clock.monotonic() < longest:
+            before = getattr(last, "error", None)
+            cause = f"{fault(before)}; " if before else ""
             message = "not sent, because too little of this call's time is left; it is tried again at the next call"
-            raise CloudError(Fault(code="OutOfTime", message=message, kind=FaultKind.TRANSIENT))
+            raise CloudError(Fault(code="OutOfTime", message=cause + message, kind=FaultKind.TRANSIENT))
 
+    client.meta.events.register("before-call", begin)
     client.meta.events.register("before-send", check)
+    client.meta.events.register_first("needs-retry", note)

@@ -46,7 +46,12 @@ def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Pr
     """Show all that a plug-in says of itself: permissions, operations, template fields, call budgets."""
     session: Session = ctx.obj
     plugins = session.plugins()
-    records = [record for record in plugins.records() if record.candidate.name.casefold() == name.casefold()]
+    wanted = name.casefold()
+    records = [
+        record
+        for record in plugins.records()
+        if wanted in {known.casefold() for known in (record.candidate.name, *record.aliases)}
+    ]
     if not records:
         plugins.provider(name)  # raises what is known of it
     session.output.details("plugins", [_summary(record) | _info(record) for record in records])
@@ -56,6 +61,7 @@ def _summary(record: PluginRecord) -> dict[str, Any]:
     candidate, info = record.candidate, record.info
     return {
         "name": candidate.name,
+        "aliases": list(record.aliases),
         "version": candidate.version,
         "hook_version": info.hook_version if info else None,
         "status": record.status.value,
@@ -77,8 +83,12 @@ def _provides(item: dict[str, Any]) -> str:
 
     if item["reason"]:
         return str(item["reason"])
-    more = ", ".join(hook for hook in item["hooks"] if hook not in REQUIRED)
-    return f"{item['summary']}\nalso: {more}" if more else str(item["summary"])
+    lines = [str(item["summary"])]
+    if more := ", ".join(hook for hook in item["hooks"] if hook not in REQUIRED):
+        lines.append(f"also: {more}")
+    if item["aliases"]:
+        lines.append(f"also named: {', '.join(item['aliases'])}")
+    return "\n".join(lines)
 
 
 def _place(source: str) -> str:

@@ -26,9 +26,10 @@ from hfcore.testing.aws import sandbox
 Document = dict[str, Any]
 
 COUNT = 2
+HEADINGS = ("Template", "API", "Machines", "Polls", "Return polls", "AWS calls")
 LONGEST_WAIT = 60.0
-SHOWN_CHARACTERS = 420
-TIMINGS = {"boot_seconds": 1.0, "shutdown_seconds": 1.0, "fill_seconds": 0.5}
+SHOWN_CHARACTERS = 320
+TIMINGS = {"boot_seconds": 1.5, "shutdown_seconds": 1.0, "fill_seconds": 1.0}
 
 
 class DemoError(RuntimeError):
@@ -40,7 +41,6 @@ class Shown:
     """What was seen of one template's machines.
 
     Args:
-        resources: What was created in AWS.
         machines: Names of the machines.
         polls: Status calls until the request was complete.
         gone: Status calls until the return was complete.
@@ -49,7 +49,6 @@ class Shown:
 
     template_id: str
     provider_api: str
-    resources: tuple[str, ...]
     machines: tuple[str, ...]
     polls: int
     gone: int
@@ -89,8 +88,9 @@ class Instance:
             [script, "-f", given], env=self._environment, capture_output=True, text=True, check=False
         )
         if shown:
-            self._console.print(f"[bold]$ {verb}.sh -f[/bold] {json.dumps(document)}", highlight=False)
-            self._console.print(f"  {_short(ended.stdout)}", style="green" if not ended.returncode else "red")
+            self._console.print(f"[bold]$ {verb}.sh -f[/bold] {json.dumps(document)}", highlight=False, soft_wrap=True)
+            style = "red" if ended.returncode else "green"
+            self._console.print(f"  {_short(ended.stdout)}", style=style, highlight=False, soft_wrap=True)
         if ended.returncode or ended.stderr:
             raise DemoError(f"{verb} exited with {ended.returncode}: {ended.stdout}{ended.stderr}")
         answer: Document = json.loads(ended.stdout)
@@ -144,7 +144,6 @@ def _one_template(instance: Instance, template_id: str, made: sandbox.Sandbox, c
     return Shown(
         template_id=template_id,
         provider_api=stored["provider_api"],
-        resources=tuple(stored["resource_ids"]),
         machines=tuple(machine["name"] for machine in machines),
         polls=polls,
         gone=gone,
@@ -192,13 +191,12 @@ def _short(text: str) -> str:
 
 def _close(shown: list[Shown], console: Console) -> None:
     table = Table(title="What was proven: requested, discovered, reported, returned, removed")
-    for heading in ("Template", "API", "Resource", "Machines", "Polls", "Return polls", "AWS calls"):
-        table.add_column(heading, overflow="fold")
+    for heading in HEADINGS:
+        table.add_column(heading, no_wrap=True)
     for row in shown:
         table.add_row(
             row.template_id,
             row.provider_api,
-            "\n".join(row.resources),
             "\n".join(row.machines),
             str(row.polls),
             str(row.gone),
@@ -213,7 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--templates", type=Path, default=Path("tests/samples/awsprov_templates.json"))
     arguments = parser.parse_args()
-    return run(arguments.templates, Console(width=110 if not sys.stdout.isatty() else None))
+    return run(arguments.templates, Console(width=None if sys.stdout.isatty() else 100))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ def test_a_request_is_on_disk_before_the_cloud_is_asked(grid: Grid) -> None:
     assert (record["status"], record["provider_api"], record["target"]) == ("creating", "Fake", 2)
 
 
-@pytest.mark.parametrize(("template_id", "count"), [("nonesuch", 1), ("basic", 0), ("basic", -1), ("basic", 11)])
+@pytest.mark.parametrize(
+    ("template_id", "count"), [("nonesuch", 1), ("basic", 0), ("basic", -1), ("basic", 11), ("basic", 10_001)]
+)
 def test_what_can_not_be_asked_for_is_refused_and_leaves_nothing(grid: Grid, template_id: str, count: int) -> None:
     grid.open().available_templates()
     before = grid.on_disk()

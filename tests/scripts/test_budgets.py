@@ -106,7 +106,14 @@ def new_office(new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -
             Many={"maxNumber": -1},
             **{
                 name: {"like": name, "maxNumber": 1000}
-                for name in ("OnDemand-Small", "Group", "Fleet-Instant", "Fleet-Request", "Fleet-Maintain", "Spot-Plain")
+                for name in (
+                    "OnDemand-Small",
+                    "Group",
+                    "Fleet-Instant",
+                    "Fleet-Request",
+                    "Fleet-Maintain",
+                    "Spot-Plain",
+                )
             },
         )
         for name, value in site.aws.environment().items():

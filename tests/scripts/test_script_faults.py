@@ -124,7 +124,9 @@ def test_a_refusal_at_a_request_is_exit_1_with_the_code_of_aws_and_nothing_is_ma
     region = site.aws.region()
     assert not (site.live() or region.groups or region.fleets or region.spot_fleets)
     assert {one["status"] for one in site.stored().values()} <= {"failed"}
-    (listed,) = (one for one in site.run("getAvailableTemplates").answer["templates"] if one["templateId"] == case.template_id)
+    (listed,) = (
+        one for one in site.run("getAvailableTemplates").answer["templates"] if one["templateId"] == case.template_id
+    )
     assert listed["availableNumber"] == listed["maxNumber"], "the room is given back"
 
 

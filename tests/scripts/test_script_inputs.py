@@ -18,7 +18,9 @@ INPUTS = Path(__file__).parents[1] / "samples" / "inputs"
 
 
 @pytest.fixture(scope="module")
-def shared(make_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, str, dict[str, Any]]:
+def shared(
+    make_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Site, str, dict[str, Any]]:
     """Give an instance with one complete request, to be asked only; the request's id, and its answer."""
     site = make_site(tmp_path_factory.mktemp("shared") / "site")
     site.write_templates(Closed={"maxNumber": 0})
@@ -175,9 +177,7 @@ def test_the_scripts_name_their_instance_where_host_factory_names_none(
     assert (scripts.parent / "work" / "data" / "storage.json").is_file()
 
 
-def test_folders_with_spaces_and_other_characters_are_served(
-    make_site: Callable[..., Site], tmp_path: Path
-) -> None:
+def test_folders_with_spaces_and_other_characters_are_served(make_site: Callable[..., Site], tmp_path: Path) -> None:
     site = make_site(tmp_path / "a b" / "größe's $HOME")
     request_id, machines = site.complete("OnDemand-Small", 1)
     assert site.status(request_id)["machines"] == machines

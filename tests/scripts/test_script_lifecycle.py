@@ -122,7 +122,9 @@ def check_removed(site: Site, request_id: str) -> None:
     assert not region.groups
     states = {one.id: one.state for one in (*region.fleets.values(), *region.spot_fleets.values())}
     kinds = {one.id: one.kind for one in region.fleets.values()}
-    left = {i: state for i, state in states.items() if kinds.get(i) != "instant" and state not in {"deleted", "cancelled"}}
+    left = {
+        i: state for i, state in states.items() if kinds.get(i) != "instant" and state not in {"deleted", "cancelled"}
+    }
     assert not left
     own = [one for one in region.templates.values() if request_id in one.name]
     assert not own, "the request's own launch template is removed"

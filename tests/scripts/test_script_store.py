@@ -76,9 +76,7 @@ def test_every_verb_stops_at_a_damaged_storage_file_and_twenty_machines_go_on_ru
 
 @pytest.mark.parametrize("name", ["machines.json", "meta.json"])
 @pytest.mark.parametrize("harm", [delete, truncate])
-def test_the_other_files_are_needed_as_much(
-    whole: tuple[Site, str], harm: Callable[[Path], None], name: str
-) -> None:
+def test_the_other_files_are_needed_as_much(whole: tuple[Site, str], harm: Callable[[Path], None], name: str) -> None:
     site, request_id = whole
     live, calls = site.live(), len(site.aws.calls)
     harm(site.data / name)

@@ -148,7 +148,7 @@ class Rig:
         self.clock.offset += timedelta(seconds=seconds)
 
     def template(self, **fields: Any) -> Template:
-        given = {"image_id": IMAGE, "vm_types": {"m5.large": 1}, "subnet_id": tuple(self.subnets[:2])}
+        given = {"image_id": IMAGE, "vm_types": {"m5.large": 1}, "subnet_id": tuple(self.subnets[:1])}
         given |= {"template_id": "Group", "security_group_ids": (self.security_group,), "provider_api": "ASG"}
         return Template(**{**given, **fields})
 

@@ -29,13 +29,18 @@ def discovered(rig: Rig, request: Request) -> Discovery:
     return found
 
 
+def two_zones(rig: Rig) -> tuple[str, ...]:
+    """Give subnets of two zones, between which a group would move machines."""
+    return tuple(rig.subnets[:2])
+
+
 def cleaned(rig: Rig, *requests: Request) -> list[bool]:
     return [outcome.done for outcome in rig.asg.cleanup(requests, rig.context())]
 
 
 def test_a_request_from_the_first_call_to_an_empty_account(rig: Rig) -> None:
     with rig.calls() as calls:
-        request = rig.started(4)
+        request = rig.started(4, subnet_id=two_zones(rig))
     assert calls == {"CreateLaunchTemplate": 1, CREATE: 1, SUSPEND: 1}
     assert (request.resource_ids, request.refills) == ((f"asg-hf-{request.request_id}",), True)
     assert rig.group(request).suspended == {"AZRebalance"}
@@ -72,6 +77,34 @@ def test_a_request_from_the_first_call_to_an_empty_account(rig: Rig) -> None:
     assert cleaned(rig, request) == [True]
 
 
+def test_a_group_of_one_subnet_is_steady_without_a_call_until_it_is_frozen(rig: Rig) -> None:
+    with rig.calls() as calls:
+        request = rig.started(2)
+    assert calls == {"CreateLaunchTemplate": 1, CREATE: 1}
+    with rig.calls() as calls:
+        assert rig.asg.advance((request,), rig.context()) == ()
+    assert calls == {}
+    assert rig.group(request).suspended == set()
+
+    rig.advance(600)
+    with rig.calls() as calls:
+        request = rig.poll(request)
+    assert calls == {GROUPS: 1, INSTANCES: 1, SUSPEND: 1}
+    assert (request.status, request.frozen) == (RequestStatus.COMPLETED, True)
+    assert rig.group(request).suspended == {"AZRebalance", "Launch", "ReplaceUnhealthy"}
+
+
+@pytest.mark.parametrize(("zones", "expected"), [(1, {CREATE: 1}), (2, {CREATE: 1, SUSPEND: 1})])
+def test_a_request_of_a_known_template_takes_one_call_and_one_more_in_several_subnets(
+    rig: Rig, zones: int, expected: dict[str, int]
+) -> None:
+    subnets = tuple(rig.subnets[:zones])
+    rig.started(1, subnet_id=subnets)
+    with rig.calls() as calls:
+        rig.started(1, number=2, subnet_id=subnets)
+    assert calls == expected
+
+
 def test_everything_carries_our_tags_from_birth(rig: Rig) -> None:
     request = rig.started(1, instance_tags={"team": "risk"})
     rig.advance(61)
@@ -89,7 +122,7 @@ def test_requests_of_the_same_content_share_a_launch_template(rig: Rig) -> None:
     rig.started(1)
     with rig.calls() as calls:
         rig.started(1, number=2)
-    assert calls == {CREATE: 1, SUSPEND: 1}
+    assert calls == {CREATE: 1}
 
 
 def test_the_verdict_and_the_machines_count_units(rig: Rig) -> None:
@@ -223,14 +256,15 @@ def discovered_return(rig: Rig, request: Request, *ids: str) -> Discovery:
     return found
 
 
-def test_provisioning_again_launches_nothing_more(rig: Rig) -> None:
-    request = rig.new_request(2)
+@pytest.mark.parametrize(("zones", "expected"), [(1, {}), (2, {SUSPEND: 1})])
+def test_provisioning_again_launches_nothing_more(rig: Rig, zones: int, expected: dict[str, int]) -> None:
+    request = rig.new_request(2, subnet_id=tuple(rig.subnets[:zones]))
     assert request.template
     context = rig.context()
     first = rig.asg.provision(request, request.template, context)
     with rig.calls() as calls:
         assert rig.asg.provision(request, request.template, rig.context()) == first
-    assert calls == {SUSPEND: 1}
+    assert calls == expected
     rig.advance(600)
     assert len(rig.live()) == 2
 
@@ -238,7 +272,7 @@ def test_provisioning_again_launches_nothing_more(rig: Rig) -> None:
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 @pytest.mark.parametrize("operation", ["CreateLaunchTemplate", CREATE, SUSPEND])
 def test_a_death_at_any_point_of_provisioning_is_gone_on_with(rig: Rig, moment: str, operation: str) -> None:
-    request = rig.new_request(2)
+    request = rig.new_request(2, subnet_id=two_zones(rig))
     with rig.death(moment, operation):
         rig.provision(request)
     rig.provision(request)
@@ -337,12 +371,15 @@ def test_past_its_deadline_a_group_is_taken_up_but_never_made(rig: Rig) -> None:
 
 
 def test_a_group_of_the_same_name_that_is_not_ours_is_left_alone(rig: Rig) -> None:
-    request = rig.started(1)
-    rig.group(request).params["Tags"] = []
+    request = rig.started(1, subnet_id=two_zones(rig))
+    group = rig.group(request)
+    group.params["Tags"] = []
+    group.suspended.clear()
     with pytest.raises(CloudError, match="not this request's") as caught:
         rig.provision(request)
     assert not isinstance(caught.value, OutcomeUnknown)
-    assert rig.group(request).suspended == {"AZRebalance"}
+    assert rig.group(request) is group
+    assert group.suspended == set()
 
 
 def test_a_launch_template_that_is_lost_is_made_again_once(rig: Rig) -> None:
@@ -350,7 +387,7 @@ def test_a_launch_template_that_is_lost_is_made_again_once(rig: Rig) -> None:
     rig.aws.region().templates.clear()
     with rig.calls() as calls:
         rig.started(1, number=2)
-    assert calls == {CREATE: 2, "CreateLaunchTemplate": 1, SUSPEND: 1}
+    assert calls == {CREATE: 2, "CreateLaunchTemplate": 1}
 
 
 def test_a_throttled_creation_is_tried_again_and_then_refused(rig: Rig) -> None:
@@ -366,7 +403,7 @@ def test_a_throttled_creation_is_tried_again_and_then_refused(rig: Rig) -> None:
 
 def test_a_group_that_could_not_be_steadied_is_kept_and_steadied_later(rig: Rig) -> None:
     rig.refuse(SUSPEND, "Throttling", "Rate exceeded", times=3)
-    request = rig.started(2)
+    request = rig.started(2, subnet_id=two_zones(rig))
     assert (request.status, rig.group(request).suspended) == (RequestStatus.IN_PROGRESS, set())
     (made,) = rig.asg.advance((request,), rig.context())
     request = rig.take_in(request, made)
@@ -601,8 +638,10 @@ def test_all_that_is_ours_is_listed(rig: Rig) -> None:
     assert group.created_at is not None
 
 
-def test_the_plan_is_what_is_sent(rig: Rig) -> None:
-    request = rig.new_request(3, price_type="spot", vm_types={"m5.large": 1, "m5.xlarge": 2})
+@pytest.mark.parametrize(("zones", "operations"), [(1, [CREATE]), (2, [CREATE, SUSPEND])])
+def test_the_plan_is_what_is_sent(rig: Rig, zones: int, operations: list[str]) -> None:
+    fields = {"price_type": "spot", "vm_types": {"m5.large": 1, "m5.xlarge": 2}}
+    request = rig.new_request(3, subnet_id=tuple(rig.subnets[:zones]), **fields)
     assert request.template
     planned = rig.asg.plan(request, request.template, rig.context())
     assert rig.aws.calls == []
@@ -611,6 +650,7 @@ def test_the_plan_is_what_is_sent(rig: Rig) -> None:
         (call.operation, call.parameters) for call in rig.aws.calls[1:]
     ]
     assert [call.operation for call in planned] == [call.operation for call in rig.aws.calls]
+    assert [call.operation for call in planned] == ["CreateLaunchTemplate", *operations]
 
 
 def test_a_spot_notice_is_told(rig: Rig) -> None:

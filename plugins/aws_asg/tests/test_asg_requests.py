@@ -124,6 +124,11 @@ def test_the_longest_request_id_makes_a_name_that_auto_scaling_takes() -> None:
     assert ":" not in name
 
 
+@pytest.mark.parametrize(("subnets", "needed"), [((), True), (("subnet-1",), False), (("subnet-1", "subnet-2"), True)])
+def test_only_a_group_known_to_lie_in_one_zone_needs_no_steadying(subnets: tuple[str, ...], needed: bool) -> None:  # noqa: FBT001
+    assert requests.needs_steadying(template(subnet_id=subnets)) is needed
+
+
 def test_what_is_suspended() -> None:
     assert requests.suspension(REQUEST, requests.AT_BIRTH) == {
         "AutoScalingGroupName": "asg-hf-req-1",

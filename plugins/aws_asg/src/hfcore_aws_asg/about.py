@@ -93,8 +93,8 @@ INFO = ProviderInfo(
         "launchTemplateVersion",
     ),
     call_budgets={
-        "request of n machines": "1 CreateAutoScalingGroup and 1 SuspendProcesses, and 1 CreateLaunchTemplate for a "
-        "template not yet known",
+        "request of n machines": "1 CreateAutoScalingGroup; 1 CreateLaunchTemplate for a template not yet known, 1 "
+        "SuspendProcesses where the template names several subnets",
         "status of 1 to 50 requests": "1 DescribeAutoScalingGroups for each 100 open groups, 1 DescribeInstances for "
         "each 1,000 machines; 1 DescribeInstances alone once they are complete",
         "reasons for a shortfall": "1 DescribeScalingActivities for each group that is short after a minute",

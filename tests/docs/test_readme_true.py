@@ -1,0 +1,63 @@
+"""The README says what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+
+from hfcore.cli.app import GROUPS
+from hfcore.hostfactory import answer_document
+from hfcore.service import Answer
+from hfcore.testing import demo
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PLUGINS = {
+    name: import_module(f"hfcore_aws_{name.lower()}.plugin").provider_info()
+    for name in ("RunInstances", "ASG", "EC2Fleet", "SpotFleet")
+}
+
+
+def quoted(text: str) -> set[str]:
+    return set(re.findall(r"`((?:ec2|autoscaling|iam|ssm):\w+)`", text))
+
+
+def test_the_iam_actions_of_each_plugin_are_the_common_ones_and_those_of_its_row() -> None:
+    common = quoted(README.split("<!-- iam:")[1].split("besides:")[0])
+    rows = dict(re.findall(r"^\| (\w+) \|(.*)\|$", README.split("besides:")[1], re.MULTILINE))
+    for name, info in PLUGINS.items():
+        assert common | quoted(rows[name]) == set(info.iam_actions), name
+
+
+def test_the_two_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:
+    first = README.split("```")[1]
+    targets = re.findall(r"^make (\w+)", first, re.MULTILINE)
+    assert targets == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_the_answers_shown_are_those_that_the_demonstration_prints() -> None:
+    shown = README.split("<!-- demo:")[1].split("```")[1]
+    request = json.loads(re.findall(r'^ +(\{"requestId".*)$', shown, re.MULTILINE)[0])
+    assert request == answer_document(Answer(request_id=request["requestId"], message="2 units of Group asked of ASG"))
+    for heading in demo.HEADINGS:
+        assert heading in shown
+
+
+def test_every_command_of_the_readme_is_one_that_hfcore_has() -> None:
+    named = re.findall(
+        r"hfcore (?:--provider \S+ )?(plugins|templates|config|requests|machines|init|sandbox)\b", README
+    )
+    assert set(named) <= set(GROUPS)
+    assert len(named) > 5
+
+
+def test_the_registration_files_are_what_init_prints(tmp_path: Path) -> None:
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    plugins, providers = shown
+    assert set(plugins["providerplugins"][0]) == {"name", "enabled", "scriptPath"}
+    assert set(providers["providers"][0]) == {"name", "enabled", "plugin", "confPath", "workPath", "logPath"}
+    assert plugins["version"] == providers["version"] == 2
