@@ -17,7 +17,7 @@ import time
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -161,7 +161,7 @@ class Writes:
         self.folder = folder
         self.counts: dict[str, int] = {}
 
-    def __enter__(self) -> Writes:
+    def __enter__(self) -> Self:
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = libc.inotify_init1(os.O_NONBLOCK)
         # Where it came from is watched too: the kernel makes one of two events that are alike and follow each other.
@@ -215,8 +215,8 @@ class Site:
         templates["Fleet-Request"] = templates["Fleet-Maintain"] | {"fleetType": "request"}
         templates["Spot-Plain"] = templates["Spot-Mixed"] | {"vmTypes": {"m5.large": 1, "m5a.large": 1}}
         for name, more in changed.items():
-            like = more.pop("like", "OnDemand-Small")
-            templates[name] = templates[like] | more
+            like = more.get("like", "OnDemand-Small")
+            templates[name] = templates[like] | {key: value for key, value in more.items() if key != "like"}
         document = {"templates": [each | {"templateId": name} for name, each in templates.items()]}
         (self.conf / f"{PROVIDER}prov_templates.json").write_text(json.dumps(document, indent=2))
 
@@ -238,7 +238,7 @@ class Site:
             **(more or {}),
         }
 
-    def run(  # noqa: PLR0913 - the ways in which input may come
+    def run(
         self,
         verb: str,
         document: object = None,
@@ -378,7 +378,7 @@ def lay_out(python: Path, folder: Path) -> Path:
 
 
 class Venv:
-    """An environment of its own: what is installed here, by links, so that a distribution can be taken out or put in."""
+    """An environment of its own: what is installed here, by links, so that distributions can come and go."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
@@ -432,7 +432,7 @@ def make_site(scripts: Path) -> Iterator[Callable[..., Site]]:
 
     yield make
     for aws in started:
-        aws.stop()
+        aws.stop()  # those of modules; a second time is no harm
 
 
 @pytest.fixture
@@ -440,13 +440,14 @@ def new_site(make_site: Callable[..., Site], tmp_path: Path) -> Iterator[Callabl
     """Make an instance; in the end, its AWS must have seen no rule broken."""
     made: list[Site] = []
 
-    def make(**options: Any) -> Site:
+    def make(**options: Any) -> Site:  # noqa: ANN401 - those of make_site
         made.append(make_site(tmp_path / f"site-{len(made)}", **options))
         return made[-1]
 
     yield make
     for site in made:
-        assert site.aws.violations == []
+        site.aws.stop()
+    assert [site.aws.violations for site in made] == [[]] * len(made)
 
 
 @pytest.fixture
@@ -462,9 +463,16 @@ def own_venv(tmp_path: Path) -> Venv:
 
 
 @pytest.fixture
-def venv_site(own_venv: Venv, new_site: Callable[..., Site], tmp_path: Path) -> Callable[..., Site]:
+def venv_site(own_venv: Venv, new_site: Callable[..., Site], scripts: Path, tmp_path: Path) -> Callable[..., Site]:
     """Make an instance whose scripts run in the environment of `own_venv`."""
-    laid_out = lay_out(own_venv.python, tmp_path / "laid-out")
+    laid_out = tmp_path / "scripts"
+    laid_out.mkdir()
+    for script in scripts.glob("*.sh"):
+        copied = laid_out / script.name
+        text = script.read_text()
+        assert text.count(f"PYTHON={sys.executable}\n") == 1
+        copied.write_text(text.replace(f"PYTHON={sys.executable}\n", f"PYTHON={own_venv.python}\n"))
+        copied.chmod(0o700)
     return lambda **timings: new_site(scripts=laid_out, **timings)
 
 

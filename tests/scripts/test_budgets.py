@@ -1,6 +1,6 @@
 """The call budgets of the design, counted on the strict AWS, for 1 and for 50 requests.
 
-A verb here is a `Service` of its own, as each process has; the clock may be ahead, and AWS's clients are kept.
+A verb here is a `Service` of its own, as each process has.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import create_loader
 
 from hfcore.cli.running import open_plugins
 from hfcore.config import load_settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.scripts.conftest import Case, Site
 
+KEPT_LOADER = cache(create_loader)
 LOGGER = logging.getLogger("hfcore.budgets")
 FIFTY = 50
 AT_ONCE = {"boot_seconds": 0.0, "shutdown_seconds": 0.0, "fill_seconds": 0.0}
@@ -90,12 +92,9 @@ class Office:
 
 
 @pytest.fixture(autouse=True)
-def _clients_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep botocore's data between sessions: reading it is all that takes time here."""
-    from botocore.loaders import create_loader
-
-    kept = cache(create_loader)
-    monkeypatch.setattr("botocore.loaders.create_loader", kept)
+def _botocore_reads_its_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share botocore's loader between sessions: reading the service models is most of a verb's time here."""
+    monkeypatch.setattr("botocore.session.create_loader", KEPT_LOADER)
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from tests.scripts.conftest import Ran, Site
 
 UNKNOWN = "req-00000000-0000-4000-8000-000000000000"
-QUICK = {"HFCORE_CALL_TIMEOUT_SEC": "10"}
+QUICK = {"HFCORE_CALL_TIMEOUT_SEC": "30"}
 TEMPLATES = ("OnDemand-Small", "Group", "Fleet-Instant", "Fleet-Request", "Fleet-Maintain", "Spot-Plain")
 
 
-def test_stdout_is_one_json_document_and_stderr_is_empty_on_success_whatever_is_called(
+def test_stdout_is_one_json_document_and_stderr_is_empty_on_success_whatever_is_called(  # noqa: PLR0915 - the list
     site: Site, faulty: type, closed_port: dict[str, str]
 ) -> None:
     """Each `run` checks the streams, the exit code and the message by itself; here it is that all cases are run."""
     site.write_templates(Mystery={"providerApi": "Lambda"}, Wrong={"vmTyp": "m5.large", "imageId": 7})
     seen: list[tuple[str, int, Ran]] = []
 
-    def call(expected: int, name: str, verb: str, document: object = None, **more: Any) -> Ran:
+    def call(expected: int, name: str, verb: str, document: object = None, **more: Any) -> Ran:  # noqa: ANN401 - those of run
         ran = site.run(verb, document, **more)
         seen.append((name, expected, ran))
         return ran

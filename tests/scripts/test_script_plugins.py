@@ -26,7 +26,7 @@ def provider_info():
 
 
 def asked(site: Site, template_id: str, env: dict[str, str] | None = None) -> str:
-    """Ask for machines of a template that is refused; give the message, after a look that nothing was made."""
+    """Ask for machines of a template that is refused; give the message, once nothing is known to be made."""
     ran = site.run("requestMachines", {"template": {"templateId": template_id, "machineCount": 2}}, env=env)
     assert ran.code == 1
     assert site.mutations() == []
@@ -51,7 +51,7 @@ def test_an_unknown_api_falls_back_says_so_and_its_machines_are_found_and_return
 
 
 def test_an_unknown_api_is_refused_where_the_settings_say_so(site: Site) -> None:
-    site.write_templates(**{**MYSTERY})
+    site.write_templates(**MYSTERY)
     (site.conf / "hfcore.toml").write_text('fallback = "error"\n')
     message = asked(site, "Mystery")
     assert "Lambda" in message
