@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from tinydb import TinyDB
-from tinydb.storages import Storage
-from tinydb.table import Document, Table
-
+from hfcore.archive import Archive
 from hfcore.errors import StoreUntrusted
 from hfcore.files import (
     TEMPORARY,
     FileLock,
-    append_lines,
-    find_lines,
     make_private_folder,
     not_writable,
     read_json,
@@ -31,25 +26,16 @@ from hfcore.files import (
 )
 from hfcore.lifecycle import newer
 from hfcore.models import MachineStatus
-from hfcore.records import (
-    MACHINES,
-    REQUESTS,
-    decode_entry,
-    encode_entry,
-    encode_time,
-    format_records,
-    lines_of,
-    parse_records,
-)
+from hfcore.records import MACHINES, REQUESTS, encode_time
+from hfcore.tables import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
     from hfcore.models import Machine, Request
-    from hfcore.records import Form
 
 SCHEMA: Final = 1
 """Version of the files' form. A store of a newer one is refused."""
@@ -61,7 +47,6 @@ LOCK_FILE: Final = "store.lock"
 JOURNAL_FOLDER: Final = "journal"
 ARCHIVE_FOLDER: Final = "archive"
 
-_TABLE: Final = "_default"
 _PROBE_BYTES: Final = 64 * 1024
 
 T = TypeVar("T")
@@ -194,7 +179,7 @@ class TinyStore:
         self.owner = owner
         self.data = data
         self._lock_timeout = lock_timeout
-        self._archive = _Archive(data / ARCHIVE_FOLDER, month=month)
+        self._archive = Archive(data / ARCHIVE_FOLDER, month=month)
 
     def read(self) -> State:
         """See `Store.read`."""
@@ -234,8 +219,8 @@ class _TinyState:
     """
 
     def __init__(self, data: Path, *, changeable: bool) -> None:
-        self._requests = _Records(data / STORAGE_FILE, REQUESTS)
-        self._machines = _Records(data / MACHINES_FILE, MACHINES)
+        self._requests = Records(data / STORAGE_FILE, REQUESTS)
+        self._machines = Records(data / MACHINES_FILE, MACHINES)
         self._data = data
         self._changeable = changeable
         self._finished: dict[str, None] = {}  # a set that keeps its order
@@ -278,7 +263,7 @@ class _TinyState:
         self._refuse_unless_changeable()
         self._finished.update(dict.fromkeys(request_ids))
 
-    def commit(self, archive: _Archive) -> None:
+    def commit(self, archive: Archive) -> None:
         """Write what changed: archive, then machines, then requests, which is the commit."""
         self._changeable = False
         self._move_finished(archive)
@@ -290,7 +275,7 @@ class _TinyState:
         if requests:
             self._requests.flush()
 
-    def _move_finished(self, archive: _Archive) -> None:
+    def _move_finished(self, archive: Archive) -> None:
         finished = [request for request in map(self.request, self._finished) if request is not None]
         if not finished:
             return
@@ -314,174 +299,6 @@ class _TinyState:
     def _refuse_unless_changeable(self) -> None:
         if not self._changeable:
             raise RuntimeError("records can be changed inside `with store.transaction()` only")
-
-
-class _Records(Generic[T]):
-    """The records of one file: decoded when asked for; changes are collected and applied together."""
-
-    def __init__(self, path: Path, form: Form[T]) -> None:
-        self._file = RecordFile(path)
-        self._table: Any = _Database(storage=lambda: self._file).table(
-            _TABLE, cache_size=0
-        )  # Any: its types know int ids only
-        self._form = form
-        self._decoded: dict[str, T] = {}
-        self._changed: dict[str, tuple[T, dict[str, Any]]] = {}
-        self._removed: set[str] = set()
-
-    def load(self) -> None:
-        self._file.read()
-
-    def get(self, key: str) -> T | None:
-        if key in self._changed:
-            return self._changed[key][0]
-        return self._stored(key)
-
-    def all(self) -> tuple[T, ...]:
-        keys = [document.doc_id for document in self._table]
-        keys += [key for key in self._changed if not self._table.contains(doc_id=key)]
-        return tuple(record for record in map(self.get, keys) if record is not None)
-
-    def keys_where(self, field: str, accepts: Callable[[object], bool]) -> list[str]:
-        """Give the keys of the records whose field is accepted, without decoding them."""
-        found = self._table.search(lambda record: accepts(record.get(field)))
-        keys = [document.doc_id for document in found if document.doc_id not in self._changed]
-        return keys + [key for key, (_, changed) in self._changed.items() if accepts(changed.get(field))]
-
-    def put(self, record: T) -> None:
-        encoded = self._form.encode(record)
-        self._changed[encoded[self._form.key]] = (record, encoded)
-
-    def remove(self, keys: Iterable[str]) -> None:
-        self._removed.update(keys)
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self._removed) or any(map(self._is_news, self._changed))
-
-    def apply(self) -> bool:
-        """Bring the changes into the table, each kind of them at once; say whether there is anything to write."""
-        if not self.changed:
-            return False
-        fresh = {key: new for key, (_, new) in self._changed.items() if key not in self._removed}
-        updates = {key: new for key, new in fresh.items() if self._table.contains(doc_id=key)}
-        inserts = [Document(new, key) for key, new in fresh.items() if key not in updates]  # type: ignore[arg-type]
-        removals = [key for key in self._removed if self._table.contains(doc_id=key)]
-        if updates:
-            self._table.update(lambda record: _overwrite(record, updates[record[self._form.key]]), doc_ids=[*updates])
-        if inserts:
-            self._table.insert_multiple(inserts)
-        if removals:
-            self._table.remove(doc_ids=removals)
-        return True
-
-    def flush(self) -> None:
-        self._file.flush(self._changed)
-
-    def _stored(self, key: str) -> T | None:
-        if key not in self._decoded:
-            document = self._table.get(doc_id=key)
-            if document is None:
-                return None
-            self._decoded[key] = self._form.decode(key, document)
-        return self._decoded[key]
-
-    def _is_news(self, key: str) -> bool:
-        stored = self._stored(key)
-        return stored is None or self._form.encode(stored) != self._changed[key][1]
-
-
-def _overwrite(record: dict[str, Any], new: dict[str, Any]) -> None:
-    record.clear()
-    record.update(new)
-
-
-class _StringIds(Table):
-    """A TinyDB table whose documents are named by strings."""
-
-    document_id_class = str  # type: ignore[assignment]  # TinyDB's documented way, though its types say int
-
-
-class _Database(TinyDB):
-    """A TinyDB database of such tables."""
-
-    table_class = _StringIds
-
-
-class RecordFile(Storage):
-    """TinyDB's default table as the top level of one JSON file, a record a line.
-
-    Read once. What TinyDB writes is kept until `flush`, which puts it in the file's place at once.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._text = ""
-        self._keys: tuple[str, ...] = ()
-        self._records: dict[str, Any] | None = None
-
-    def read(self) -> dict[str, dict[str, Any]]:
-        """Give the file's records as TinyDB's default table.
-
-        Raises:
-            StoreUntrusted: The file is missing, unreadable, or not an object of objects.
-        """
-        if self._records is None:
-            self._records = read_json(self._path, self._parse)
-        return {_TABLE: self._records}
-
-    def write(self, data: dict[str, dict[str, Any]]) -> None:
-        """Keep what TinyDB wants written."""
-        self._records = data[_TABLE]
-
-    def flush(self, changed: Iterable[str]) -> None:
-        """Write the records to the file; those not named in `changed` go back as the lines that they came from.
-
-        Raises:
-            StoreNotWritable: The file is as before.
-        """
-        lines = lines_of(self._text, self._keys)
-        for key in changed:
-            lines.pop(key, None)
-        replace_file(self._path, format_records(self._records or {}, lines).encode())
-
-    def _parse(self, text: str) -> dict[str, Any]:
-        records = parse_records(text)
-        self._text, self._keys = text, tuple(records)
-        return records
-
-
-class _Archive:
-    """Finished requests with their machines, a line each, in a file for each month. Appended to under the lock only."""
-
-    def __init__(self, folder: Path, *, month: str) -> None:
-        self._folder = folder
-        self._path = folder / f"{month}.jsonl"
-
-    def append(self, entries: Iterable[tuple[Request, tuple[Machine, ...]]]) -> None:
-        make_private_folder(self._folder)
-        append_lines(self._path, "".join(encode_entry(*entry) + "\n" for entry in entries).encode())
-
-    def find(self, request_id: str) -> tuple[Request, tuple[Machine, ...]] | None:
-        """Give a request, and each machine that any line of it has; the last line wins.
-
-        A crash between the two hot files leaves the request there without its machines; its next line names none.
-        """
-        request: Request | None = None
-        machines: dict[str, Machine] = {}
-        for path in self._newest_first():
-            for line in reversed(find_lines(path, json.dumps(request_id).encode())):
-                entry = decode_entry(request_id, line)
-                if entry is not None:
-                    request = request or entry[0]
-                    machines = {machine.instance_id: machine for machine in entry[1]} | machines
-            if request is not None and machines.keys() >= set(request.machine_ids):
-                break
-        return None if request is None else (request, tuple(machines.values()))
-
-    def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("????-??.jsonl"), reverse=True)
 
 
 def _is_there(data: Path) -> bool:

@@ -1,0 +1,163 @@
+"""Own one file of records as a TinyDB table: parsed once, decoded when asked for, changed and written at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from tinydb import TinyDB
+from tinydb.storages import Storage
+from tinydb.table import Document, Table
+
+from hfcore.files import read_json, replace_file
+from hfcore.records import format_records, lines_of, parse_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from hfcore.records import Form
+
+T = TypeVar("T")
+
+_TABLE: Final = "_default"
+
+
+class Records(Generic[T]):
+    """The records of one file: decoded when asked for; changes are collected and applied together."""
+
+    def __init__(self, path: Path, form: Form[T]) -> None:
+        self._file = RecordFile(path)
+        # Any: TinyDB's types know int ids only.
+        self._table: Any = _Database(storage=lambda: self._file).table(_TABLE, cache_size=0)
+        self._form = form
+        self._decoded: dict[str, T] = {}
+        self._changed: dict[str, tuple[T, dict[str, Any]]] = {}
+        self._removed: set[str] = set()
+
+    def load(self) -> None:
+        """Read the file now; `StoreUntrusted` if it is missing or damaged."""
+        self._file.read()
+
+    def get(self, key: str) -> T | None:
+        """Give a record, with its change if it has one."""
+        if key in self._changed:
+            return self._changed[key][0]
+        return self._stored(key)
+
+    def all(self) -> tuple[T, ...]:
+        """Give all records, with their changes."""
+        keys = [document.doc_id for document in self._table]
+        keys += [key for key in self._changed if not self._table.contains(doc_id=key)]
+        return tuple(record for record in map(self.get, keys) if record is not None)
+
+    def keys_where(self, field: str, accepts: Callable[[object], bool]) -> list[str]:
+        """Give the keys of the records whose field is accepted, without decoding them."""
+        found = self._table.search(lambda record: accepts(record.get(field)))
+        keys = [document.doc_id for document in found if document.doc_id not in self._changed]
+        return keys + [key for key, (_, changed) in self._changed.items() if accepts(changed.get(field))]
+
+    def put(self, record: T) -> None:
+        """Change or add a record."""
+        encoded = self._form.encode(record)
+        self._changed[encoded[self._form.key]] = (record, encoded)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Take records out."""
+        self._removed.update(keys)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._removed) or any(map(self._is_news, self._changed))
+
+    def apply(self) -> bool:
+        """Bring the changes into the table, each kind of them at once; say whether there is anything to write."""
+        if not self.changed:
+            return False
+        fresh = {key: new for key, (_, new) in self._changed.items() if key not in self._removed}
+        updates = {key: new for key, new in fresh.items() if self._table.contains(doc_id=key)}
+        inserts = [Document(new, key) for key, new in fresh.items() if key not in updates]  # type: ignore[arg-type]
+        removals = [key for key in self._removed if self._table.contains(doc_id=key)]
+        if updates:
+            self._table.update(lambda record: _overwrite(record, updates[record[self._form.key]]), doc_ids=[*updates])
+        if inserts:
+            self._table.insert_multiple(inserts)
+        if removals:
+            self._table.remove(doc_ids=removals)
+        return True
+
+    def flush(self) -> None:
+        """Write the file, once `apply` has said that there is anything to write."""
+        self._file.flush(self._changed)
+
+    def _stored(self, key: str) -> T | None:
+        if key not in self._decoded:
+            document = self._table.get(doc_id=key)
+            if document is None:
+                return None
+            self._decoded[key] = self._form.decode(key, document)
+        return self._decoded[key]
+
+    def _is_news(self, key: str) -> bool:
+        stored = self._stored(key)
+        return stored is None or self._form.encode(stored) != self._changed[key][1]
+
+
+def _overwrite(record: dict[str, Any], new: dict[str, Any]) -> None:
+    record.clear()
+    record.update(new)
+
+
+class _StringIds(Table):
+    """A TinyDB table whose documents are named by strings."""
+
+    document_id_class = str  # type: ignore[assignment]  # TinyDB's documented way, though its types say int
+
+
+class _Database(TinyDB):
+    """A TinyDB database of such tables."""
+
+    table_class = _StringIds
+
+
+class RecordFile(Storage):
+    """TinyDB's default table as the top level of one JSON file, a record a line.
+
+    Read once. What TinyDB writes is kept until `flush`, which puts it in the file's place at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = ""
+        self._keys: tuple[str, ...] = ()
+        self._records: dict[str, Any] | None = None
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Give the file's records as TinyDB's default table.
+
+        Raises:
+            StoreUntrusted: The file is missing, unreadable, or not an object of objects.
+        """
+        if self._records is None:
+            self._records = read_json(self._path, self._parse)
+        return {_TABLE: self._records}
+
+    def write(self, data: dict[str, dict[str, Any]]) -> None:
+        """Keep what TinyDB wants written."""
+        self._records = data[_TABLE]
+
+    def flush(self, changed: Iterable[str]) -> None:
+        """Write the records to the file; those not named in `changed` go back as the lines that they came from.
+
+        Raises:
+            StoreNotWritable: The file is as before.
+        """
+        lines = lines_of(self._text, self._keys)
+        for key in changed:
+            lines.pop(key, None)
+        replace_file(self._path, format_records(self._records or {}, lines).encode())
+
+    def _parse(self, text: str) -> dict[str, Any]:
+        records = parse_records(text)
+        self._text, self._keys = text, tuple(records)
+        return records
