@@ -7,6 +7,7 @@ environment of the cloud's own tools.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -294,7 +295,7 @@ def load_settings(
         if name not in given:
             _read_other(name, each, values, given, warnings)
     if "credential_file" in values:
-        values["credential_file"] = str(folders.conf_dir / Path(values["credential_file"]).expanduser())
+        values["credential_file"] = str(folders.conf_dir / expanded(values["credential_file"]))
     origins = {name: each.origin for name, each in given.items()}
     places = folders._asdict() | {"origins": {**origins, **folders.origins}}
     return Settings(**places, **values, warnings=tuple(warnings), without_effect=without_effect)
@@ -389,6 +390,11 @@ def parse_json(data: bytes, path: Path) -> Any:  # noqa: ANN401 - any JSON value
         return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # bytes that are no UTF-8, wrong JSON, a number beyond measure
         raise ConfigError(f"{path} is not JSON: {error}") from error
+
+
+def expanded(path: str) -> str:
+    """Put a home folder in for `~`; a user that does not exist is left as it is, and then is not found."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises where there is no such user
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from hfcore.errors import (
     CloudError,
     HfcoreError,
     OutcomeUnknown,
+    StoreError,
     StoreUntrusted,
     TemplateError,
 )
@@ -75,6 +76,8 @@ class Launching:
             return self.provision(provider, request), note
         except OutcomeUnknown as error:
             return request, f"{note + '; ' if note else ''}asked, but not answered yet: {error}"
+        except KeyboardInterrupt:  # it may have been made: Host Factory must know its id
+            return request, "interrupted: what was begun is gone on with at the next call"
 
     def provision(self, provider: Provider, request: Request) -> Request:
         """Carry out `provision` for a stored request, for the first time or after a death, and store its outcome.
@@ -101,10 +104,17 @@ class Launching:
         except HfcoreError as error:
             self._fail_unless_begun(request, error)
             raise
-        stored = self.take_in(request.request_id, made, started)
+        stored = self._take_in_launch(request, made, started)
         if stored.status is RequestStatus.FAILED:
             raise _refusal(made)
         return stored
+
+    def _take_in_launch(self, request: Request, made: Provisioned, started: datetime) -> Request:
+        """Store what was made; if that fails, the journal has it, and the request is gone on with."""
+        try:
+            return self.take_in(request.request_id, made, started)
+        except StoreError as error:
+            raise OutcomeUnknown(Fault(code=error.code, message=f"made, but not stored yet: {error}")) from error
 
     def take_in(self, request_id: str, made: Provisioned, observed_at: datetime) -> Request:
         """Store what `provision` or `advance` made, and forget the intents that are answered by it."""
@@ -117,13 +127,14 @@ class Launching:
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
             )
             state.save_request(request)
-        self.forget_answered(request_id)
+        self.forget_answered(request)
         return request
 
-    def forget_answered(self, request_id: str) -> None:
-        """Forget a request's intents, now that their outcome is stored; while one is open, all are still needed."""
-        if all(intent.outcome is not None for intent in self._journal.steps(request_id)):
-            self._journal.forget(request_id)
+    def forget_answered(self, request: Request) -> None:
+        """Forget a request's intents once their outcome is stored; while one is open, all are still needed."""
+        answered = all(intent.outcome is not None for intent in self._journal.steps(request.request_id))
+        if answered or lifecycle.is_finished(request):
+            self._journal.forget(request.request_id)
 
     def give_up(self, request: Request) -> bool:
         """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be gone on with."""
@@ -132,6 +143,19 @@ class Launching:
         with self._store.transaction() as state:
             reason = "it was not asked for before its deadline"
             state.save_request(lifecycle.failed(request, reason, self._clock.now()))
+        return True
+
+    def stop_waiting(self, request: Request) -> bool:
+        """Look by tag alone for an overdue request whose call stays unanswered; tell if it has come to that.
+
+        By then what the call has made is visible; what it has not made is not wanted any more.
+        """
+        now = self._clock.now()
+        begun = max((intent.begun_at for intent in self._journal.steps(request.request_id)), default=request.created_at)
+        if not lifecycle.is_overdue(request, now) or now - begun < lifecycle.VISIBILITY_DELAY:
+            return False
+        with self._store.transaction() as state:
+            state.save_request(lifecycle.unanswered(request))
         return True
 
     def _new_request(self, provider: Provider, template: Template, count: int) -> Request:

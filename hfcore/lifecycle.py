@@ -172,6 +172,11 @@ def provisioned(request: Request, made: Provisioned, now: datetime) -> Request:
     return replace(merged, status=RequestStatus.IN_PROGRESS)
 
 
+def unanswered(request: Request) -> Request:
+    """Wait no longer for the answer to a launch: what it has made is looked for as in any open request."""
+    return replace(request, status=RequestStatus.IN_PROGRESS, process="")
+
+
 def failed(request: Request, reason: str, now: datetime) -> Request:
     """End a request of which the cloud has made nothing."""
     return replace(request, status=RequestStatus.FAILED, ended_at=now, message=reason, process="")

@@ -158,7 +158,9 @@ class Provider:
             return caller(**arguments)
         except HfcoreError:
             raise
-        except (Exception, SystemExit) as error:  # the plug-in's boundary: what it raises is its own fault, said once
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the plug-in's boundary: what it raises is its own fault, said once
             raise PluginCallError(
                 f"{self._culprit(hook)} raised {type(error).__name__}: {error}",
                 hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
@@ -267,7 +269,7 @@ class Plugins:
             others = [other for other in self._observers.get_plugins() if other is not plugin]
             try:
                 self._observers.subset_hook_caller("on_event", remove_plugins=others)(event=event)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault is never the caller's
+            except BaseException as error:  # noqa: BLE001 - an observer's fault is never the caller's
                 name = self._observers.get_name(plugin)
                 self._logger.warning("observer %s failed at %s: %r", name, event.name, error)
 
@@ -314,7 +316,7 @@ class Plugins:
         try:
             module = import_module(row.module)
             info = _ask_info(module)
-        except (Exception, SystemExit) as error:  # a plug-in may raise what it likes
+        except BaseException as error:  # a plug-in may raise what it likes
             self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
             return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=f"{type(error).__name__}: {error}")
         if info.hook_version != hookspecs.HOOK_VERSION:
@@ -358,7 +360,7 @@ class Plugins:
         for row in self._observer_candidates:
             try:
                 manager.register(import_module(row.module), name=row.name)
-            except (Exception, SystemExit):  # a broken observer harms nothing
+            except BaseException:  # a broken observer harms nothing
                 self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
         return manager
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hfcore import lifecycle
-from hfcore.errors import HfcoreError
+from hfcore.errors import HfcoreError, OutcomeUnknown
 from hfcore.journal import is_dead
 from hfcore.models import Release, RequestKind, RequestStatus
 
@@ -129,8 +129,8 @@ class Polling:
                 self._take_in_discoveries(state, found)
                 self._take_in_outcomes(state, found)
                 self._close_returns(state, found, tended)
-            for request_id in (*creates, *tended):
-                self._launching.forget_answered(request_id)
+            for request in filter(None, map(draft.request, dict.fromkeys((*creates, *tended)))):
+                self._launching.forget_answered(request)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
 
     def _tended(self, state: State, request_ids: tuple[str, ...], now: datetime) -> tuple[str, ...]:
@@ -179,8 +179,11 @@ class Polling:
             provider, note = self._dispatch.for_request(request)
             if note:  # a stand-in can look for what was made, but must not launch again
                 found.note(request.request_id, note)
-                return False
+                return self._launching.stop_waiting(request)
             self._launching.provision(provider, request)
+        except OutcomeUnknown as error:
+            found.note(request.request_id, str(error))
+            self._launching.stop_waiting(request)
         except HfcoreError as error:
             found.note(request.request_id, str(error))
         return True

@@ -121,6 +121,8 @@ class Service:
         self._fingerprint = fingerprint
         self._clock = clock
         self._logger = logger
+        self.later: Callable[[Callable[[], None]], None] = lambda work: work()
+        """What is done with work that the answer does not wait for; by default it is done at once."""
         self._data = settings.work_dir / "data"
         self.store = open_store(
             self._data, owner=settings.owner or None, lock_timeout=settings.lock_timeout_sec, now=clock.now()
@@ -344,13 +346,18 @@ class Service:
 
     def _look_after_others(self) -> None:
         """Let deadlines act although nobody polls; what goes wrong there is not the caller's."""
-        try:
-            self._polling.look_after(())
-        except HfcoreError as error:
-            self._logger.warning("looking after other requests: %s", error)
+
+        def work() -> None:
+            try:
+                self._polling.look_after(())
+            except HfcoreError as error:
+                self._logger.warning("looking after other requests: %s", error)
+
+        self.later(work)
 
     def _notify(self, name: str, request_id: str, detail: Mapping[str, Any]) -> None:
-        self.plugins.notify(Event(name=name, at=self._clock.now(), request_id=request_id, detail=detail))
+        event = Event(name=name, at=self._clock.now(), request_id=request_id, detail=detail)
+        self.later(lambda: self.plugins.notify(event))
 
     def _notify_ended(self, before: Mapping[str, Request | None], views: tuple[RequestView, ...]) -> None:
         for view in views:

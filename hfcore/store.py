@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from hfcore.archive import Archive
 from hfcore.errors import StoreUntrusted
@@ -24,7 +25,7 @@ from hfcore.files import (
     temporary_path,
     untrusted,
 )
-from hfcore.lifecycle import newer
+from hfcore.lifecycle import OPEN, newer
 from hfcore.models import MachineStatus
 from hfcore.records import MACHINES, REQUESTS, encode_time
 from hfcore.tables import Records
@@ -220,11 +221,22 @@ class _TinyState:
 
     def __init__(self, data: Path, *, changeable: bool) -> None:
         self._requests = Records(data / STORAGE_FILE, REQUESTS)
-        self._machines = Records(data / MACHINES_FILE, MACHINES)
         self._data = data
         self._changeable = changeable
         self._finished: dict[str, None] = {}  # a set that keeps its order
         self._requests.load()
+
+    @cached_property
+    def _machines(self) -> Records[Machine]:
+        """The machines; a file that lacks some of those that the requests need is another time's copy."""
+        machines = Records(self._data / MACHINES_FILE, MACHINES)
+        machines.load()
+        needed = (key for record in self._requests.raw() if _needs_machines(record) for key in record["machine_ids"])
+        missing = [key for key in needed if key not in machines]
+        if missing:
+            count = f"{len(missing)} machine{'' if len(missing) == 1 else 's'}"
+            raise untrusted(self._data / MACHINES_FILE, f"lacks {count} that {STORAGE_FILE} names, as {missing[0]}")
+        return machines
 
     @property
     def changed(self) -> bool:
@@ -299,6 +311,11 @@ class _TinyState:
     def _refuse_unless_changeable(self) -> None:
         if not self._changeable:
             raise RuntimeError("records can be changed inside `with store.transaction()` only")
+
+
+def _needs_machines(record: dict[str, Any]) -> bool:
+    """Tell whether a request is not over for good; the machines of those that are may have gone to the archive."""
+    return record["status"] in OPEN or bool(record["resource_ids"] and not record.get("cleaned"))
 
 
 def _is_there(data: Path) -> bool:

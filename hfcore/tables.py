@@ -38,6 +38,13 @@ class Records(Generic[T]):
         """Read the file now; `StoreUntrusted` if it is missing or damaged."""
         self._file.read()
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._file.read()[_TABLE]
+
+    def raw(self) -> Iterable[dict[str, Any]]:
+        """Give the records as they are in the file, not decoded."""
+        return self._file.read()[_TABLE].values()
+
     def get(self, key: str) -> T | None:
         """Give a record, with its change if it has one."""
         if key in self._changed:

@@ -142,6 +142,7 @@ _TEXT_OR_OBJECT = {"anyOf": [_TEXT, {"type": "object", "additionalProperties": {
 _PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": ["string", "number", "boolean"]}}
 _ATTRIBUTE = {"anyOf": [{"type": ["string", "number", "boolean"]}, _PAIR]}
 
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Positive = Annotated[Whole, Field(ge=1)]
 Price = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False), Field(gt=0)]
@@ -271,9 +272,23 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     extra = {name: raw[key] for name, key in spelt.items() if key not in known}
     fields, wrong = _validate(values, spelt)
     problems += [*wrong, *_lacking(fields, spelt)]
+    problems += [_unsendable(spelt[name]) for name, value in values.items() if not _is_sendable(value)]
     problems += [_unknown(key, honoured) for key in unknown if names[key] not in honoured]
     usable = fields is not None and all(problem.severity is not Severity.ERROR for problem in problems)
     return Parsed(_template(fields, extra) if fields and usable else None, tuple(problems), spelt)
+
+
+def _is_sendable(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Tell whether all text of a value can be sent to a cloud and printed in a line."""
+    if isinstance(value, dict):
+        return all(map(_is_sendable, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return all(map(_is_sendable, value))
+    return not isinstance(value, str) or not _UNSENDABLE.search(value)
+
+
+def _unsendable(field: str) -> Problem:
+    return Problem(field=field, message="holds a control character, or half of a character, that no cloud takes")
 
 
 def _claimed_as(key: str, honoured: frozenset[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getopt
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from hfcore.errors import HfcoreError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hfcore.service import Service
 
 VERBS = (
@@ -31,6 +34,7 @@ VERBS = (
 INPUT_OPTIONAL = frozenset({"getAvailableTemplates", "getReturnRequests"})
 STANDARD_INPUT = "-"
 TEMPLATE_AND_COUNT = 2
+STANDARD_ERROR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +88,32 @@ def run(options: VerbOptions) -> int:
     if sys.stdout is None:  # closed by the caller: nobody would learn the id of what is asked for
         return 1
     answers, people = _take_streams(keep_stderr=options.debug)
-    document, code = _answer(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    later: list[Callable[[], None]] = []
+    document, code = _answer(options, later)
     text = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace")
     try:
         _write(answers, text + b"\n")
         if code:
             _write(people, f"{document['message']}\n".encode("utf-8", "backslashreplace"))
-    except OSError:  # nobody reads any more; what was done is stored, and can be asked about
-        return 1
+    except OSError:  # nobody reads the answer, which may name an id: it is left where people look
+        with suppress(OSError):
+            _write(people, text + b"\n")
+        code = 1
+    os.close(answers)
+    for work in later:  # whatever becomes of it, the answer has been given
+        with suppress(BaseException):
+            work()
     return code
 
 
-def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
+def _answer(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict[str, Any], int]:
     """Give the answer, whatever happens: a damaged installation and a plug-in that exits included."""
     try:
-        return _outcome(options)
+        return _outcome(options, later)
     except KeyboardInterrupt:
         return {"message": "HF9002: interrupted; what was begun is stored, and is gone on with"}, 1
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
+    except BaseException as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
         log = ""
         with suppress(Exception):  # it may be the log itself that can't be imported
             from hfcore.logs import log_bug
@@ -111,7 +123,7 @@ def _answer(options: VerbOptions) -> tuple[dict[str, Any], int]:
         return {"message": f"HF9001: a bug in hfcore: {type(error).__name__}: {error}{where}"}, 1
 
 
-def _outcome(options: VerbOptions) -> tuple[dict[str, Any], int]:
+def _outcome(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict[str, Any], int]:
     from hfcore.hostfactory import failure_document
 
     try:
@@ -119,6 +131,7 @@ def _outcome(options: VerbOptions) -> tuple[dict[str, Any], int]:
         from hfcore.cli.running import open_service
 
         service = open_service(options.provider or None, debug=options.debug)
+        service.later = later.append
         return _handle(service, options, text), 0
     except HfcoreError as error:
         hint = f" ({error.hint})" if error.hint else ""
@@ -198,14 +211,19 @@ def _read_standard_input(options: VerbOptions) -> bytes:
 
 
 def _take_streams(*, keep_stderr: bool) -> tuple[int, int]:
-    """Keep both streams for the answer alone: what anyone else prints, until the process ends, goes nowhere."""
-    sys.stdout.flush()
-    answers = os.dup(1)
+    """Keep both streams for the answer alone: what anyone else prints, until the process ends, goes nowhere.
+
+    A caller may have closed any of the three standard descriptors: what is kept must not take the place of one.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
     nowhere = os.open(os.devnull, os.O_RDWR)
-    people = os.dup(2) if sys.stderr is not None else os.dup(nowhere)
+    while nowhere <= STANDARD_ERROR:  # fills the closed ones
+        nowhere = os.dup(nowhere)
+    answers, people = os.dup(1), os.dup(STANDARD_ERROR)
     os.dup2(nowhere, 1)
     if not keep_stderr:
-        os.dup2(nowhere, 2)
+        os.dup2(nowhere, STANDARD_ERROR)
     os.close(nowhere)
     return answers, people
 

@@ -11,5 +11,8 @@ if [ ! -x "$PYTHON" ]; then
     echo '{"message": "HF1101: the Python that this script names is gone: install hfcore, remove the script, run hfcore init again"}'
     exit 1
 fi
+# What is meant for another Python, or would make this one talk, is not for this one.
+unset PYTHONHOME PYTHONINSPECT PYTHONVERBOSE PYTHONDEBUG PYTHONMALLOCSTATS PYTHONPROFILEIMPORTTIME PYTHONHASHSEED
+unset PYTHONDUMPREFS PYTHONDEVMODE PYTHONTRACEMALLOC PYTHONSTARTUP PYTHONWARNINGS
 # -P: a file in the current folder must never stand in for a module.
 exec "$PYTHON" -P -m hfcore hostfactory requestMachines "$@"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from hfcore import hookimpl
+from hfcore import hookimpl, lifecycle
 from hfcore.errors import (
     CapacityExceeded,
     CloudError,
@@ -23,6 +23,7 @@ from hfcore.errors import (
     TemplateError,
     UnknownTemplate,
 )
+from hfcore.launching import Launching
 from hfcore.models import (
     Fault,
     FaultKind,
@@ -973,3 +974,45 @@ def test_observers_see_requests_and_returns_begin_and_end(grid: Grid, watcher: W
 def test_an_observer_that_fails_harms_no_verb(grid: Grid) -> None:
     grid.observers.append(Candidate(name="Bad", module="hfcore_nonesuch", distribution="hfcore-bad", version="1"))
     assert grid.complete(1).startswith("req-")
+
+
+def test_machines_made_and_not_stored_keep_their_request_and_its_id(
+    grid: Grid, dead_process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreNotWritable("no space")
+
+    service = grid.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(Launching, "take_in", full)
+        answer = service.request_machines("basic", 2)
+    assert "made, but not stored yet" in answer.message
+    assert grid.stored(answer.request_id)["status"] == "creating"
+
+    grid.orphan(answer.request_id, dead_process)
+    view = grid.poll(answer.request_id)
+    assert (status(view), ids(view)) == (RequestStatus.COMPLETED, ["f-00001", "f-00002"])
+    assert len(grid.cloud.instances) == 2
+
+
+def test_a_launch_that_stays_unanswered_past_its_deadline_ends(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, times=99, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    grid.clock.advance(minutes=31)
+    grid.poll(request_id)
+    grid.clock.advance(minutes=6)
+    view = grid.poll(request_id)
+    assert view.request is not None
+    assert not lifecycle.is_open(view.request)
+    assert len(grid.cloud.instances) == 2
+    assert not list((grid.data / "journal").glob("req-*"))
+
+
+def test_what_the_answer_does_not_wait_for_can_be_done_after_it(grid: Grid) -> None:
+    later: list[Callable[[], None]] = []
+    service = grid.open()
+    service.later = later.append
+    request_id = service.request_machines("basic", 2).request_id
+    assert grid.stored(request_id)["status"] == "in_progress"
+    assert len(later) == 2

@@ -180,3 +180,18 @@ def test_folders_with_spaces_and_other_characters_are_served(make_site: Callable
     site = make_site(tmp_path / "a b" / "größe's $HOME")
     request_id, machines = site.complete("OnDemand-Small", 1)
     assert site.status(request_id)["machines"] == machines
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_a_caller_that_closes_a_stream_gets_the_document_all_the_same(site: Site, closed: str) -> None:
+    path = site.conf.parent / "input.json"
+    path.write_text('{"template": {"templateId": "OnDemand-Small", "machineCount": 1}}')
+    script = site.scripts / "requestMachines.sh"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -f "$1" {closed}', script, path],
+        env=site.environment(),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert json.loads(ended.stdout)["requestId"].startswith("req-")
+    assert ended.returncode == 0

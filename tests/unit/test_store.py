@@ -653,6 +653,8 @@ def test_a_kill_before_either_file_is_replaced_leaves_a_readable_store_that_the_
 
 @pytest.mark.parametrize("target", ["machines.json", "storage.json"])
 def test_a_kill_while_archiving_loses_nothing(filled: TinyStore, target: str) -> None:
+    with filled.transaction() as state:
+        state.save_request(replace(state.requests()[0], cleaned=True))
     asked = filled.read().request("req-1")
     run_and_be_killed(filled.data, target, "archive")
     assert filled.read().request("req-1") == asked
@@ -731,3 +733,16 @@ def test_the_store_imports_nothing_that_a_short_call_would_have_to_wait_for() ->
     code = f"import hfcore.store, hfcore.journal, sys; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("content", ["{}", '{"i-1": "gone"}'], ids=["empty", "older copy"])
+def test_machines_that_the_requests_need_and_the_file_lacks_make_the_store_untrusted(
+    filled: TinyStore, content: str
+) -> None:
+    path = filled.data / "machines.json"
+    records = json.loads(path.read_text())
+    kept = {key: record for key, record in records.items() if key in json.loads(content)}
+    path.write_text(json.dumps(kept))
+    with pytest.raises(StoreUntrusted, match=r"machines\.json lacks \d machines? that storage\.json names"):
+        filled.read().machines()
+    assert json.loads(path.read_text()) == kept

@@ -697,3 +697,13 @@ print(len(found.templates), len(found.problems), [name for name in names if name
         assert stat.S_IMODE(instance.cache.stat().st_mode) == 0o600
         assert stat.S_IMODE(instance.cache.parent.stat().st_mode) == 0o700
         assert [path.name for path in instance.cache.parent.iterdir()] == ["templates.json"]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x00b", "\ud800", "\x7f"], ids=ascii)
+@pytest.mark.parametrize("field", ["imageId", "instanceTags", "vmTypes", "subnetId"])
+def test_text_that_no_cloud_takes_is_an_error_of_its_field(instance: Instance, field: str, text: str) -> None:
+    value = {"instanceTags": {"key": text}, "vmTypes": {text: 1}, "subnetId": ["subnet-1", text]}.get(field, text)
+    instance.write({"templateId": "odd", "maxNumber": 1, field: value})
+    found = instance.load()
+    assert found.get("odd") is None
+    assert any(problem.field == field and "control character" in problem.message for problem in found.problems)

@@ -52,7 +52,8 @@ def test_fulfilled_counts_the_units_of_running_machines(
 
     assert (pending.fulfilled, running.fulfilled) == (0.0, 6.0)
     assert {one.weight for one in running.instances} == {3.0}
-    [other] = discover(context, [Told(request=request, weights={"m5.large": 2})])
+    elsewhere = replace(template, vm_types={}, vm_types_on_demand={"m5.large": 2})
+    [other] = discover(context, [Told(request=replace(request, template=elsewhere))])
     assert other.fulfilled == 4.0
 
 

@@ -14,7 +14,7 @@ from hfcore.aws.instances import (
     describe_by_request,
     describe_live,
     instance,
-    release,
+    release_instances,
     terminate,
     weighed,
 )
@@ -59,7 +59,7 @@ def test_instances_are_described_together(
 def test_nobody_is_asked_about_nothing(context: Context, operations: Callable[[], list[str]]) -> None:
     assert describe(context, ()).instances == {}
     assert terminate(context, "ret-1", (), "terminate") == (frozenset(), {})
-    assert release(context, ()) == ()
+    assert release_instances((), context) == ()
     assert operations() == []
 
 
@@ -362,7 +362,7 @@ def test_releases_of_several_requests_end_in_one_call_each_with_its_own_outcome(
         Release(request=new_request(1), machines=tuple(map(machine, one)), return_id="ret-1"),
         Release(request=new_request(2), machines=tuple(map(machine, [*two, protected])), return_id="ret-1"),
     )
-    first, second = release(context, releases)
+    first, second = release_instances(releases, context)
 
     assert (first.request_id, first.ending, first.faults) == (new_request(1).request_id, frozenset(one), {})
     assert second.ending == set(two)

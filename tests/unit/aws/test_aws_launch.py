@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from hfcore.aws import tags
-from hfcore.aws.images import Image
 from hfcore.aws.launch import digest, launch_data, without_user_data
 from hfcore.models import Template
 
@@ -33,7 +32,8 @@ OURS = [
 def test_launch_data_says_of_a_machine_what_no_api_says_in_its_own_call() -> None:
     data = launch_data(
         TEMPLATE,
-        image=Image(image_id="ami-12c6146b", root_device="/dev/xvda"),
+        image_id="ami-12c6146b",
+        root_device="/dev/xvda",
         user_data=b"#!/bin/sh\n",
         tags=tags.of_instances(CONTEXT, TEMPLATE, "req-1"),
     )
@@ -62,7 +62,7 @@ def test_launch_data_says_of_a_machine_what_no_api_says_in_its_own_call() -> Non
 
 def test_a_profile_may_be_an_arn() -> None:
     template = Template(template_id="t", instance_profile="arn:aws:iam::123456789012:instance-profile/grid")
-    data = launch_data(template, image=Image(), user_data=b"", tags={})
+    data = launch_data(template, user_data=b"", tags={})
 
     assert data["IamInstanceProfile"] == {"Arn": "arn:aws:iam::123456789012:instance-profile/grid"}
 
@@ -86,7 +86,7 @@ def test_the_fields_of_the_template_go_over_the_user_s_own_launch_template() -> 
         ],
     }
     template = Template(template_id="basic", vm_types={"m5.large": 1}, key_name="grid-key", root_device_volume_size=100)
-    data = launch_data(template, image=Image(root_device="/dev/xvda"), user_data=b"", tags={"team": "risk"}, base=base)
+    data = launch_data(template, root_device="/dev/xvda", user_data=b"", tags={"team": "risk"}, base=base)
 
     risk = {"Key": "team", "Value": "risk"}
     assert data == {
@@ -110,16 +110,14 @@ def test_the_fields_of_the_template_go_over_the_user_s_own_launch_template() -> 
 def test_security_groups_go_into_the_network_interfaces_of_the_user_s_launch_template() -> None:
     base = {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "subnet-1", "Groups": ["sg-base"]}]}
     template = Template(template_id="t", security_group_ids=("sg-1",))
-    data = launch_data(template, image=Image(), user_data=b"", tags={}, base=base)
+    data = launch_data(template, user_data=b"", tags={}, base=base)
 
     assert data["NetworkInterfaces"] == [{"DeviceIndex": 0, "SubnetId": "subnet-1", "Groups": ["sg-1"]}]
     assert "SecurityGroupIds" not in data
 
 
 def test_a_type_of_the_user_s_launch_template_stays_where_the_template_names_none() -> None:
-    data = launch_data(
-        Template(template_id="t"), image=Image(), user_data=b"", tags={}, base={"InstanceType": "t3.micro"}
-    )
+    data = launch_data(Template(template_id="t"), user_data=b"", tags={}, base={"InstanceType": "t3.micro"})
 
     assert data["InstanceType"] == "t3.micro"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -293,3 +294,19 @@ def test_a_plan_names_the_call_without_user_data_and_makes_nothing(
     assert launch_templates.planned(context, scripted) == (name, ())
     own, [_] = launch_templates.planned(context, scripted, new_request())
     assert own == launch_templates.own_name(new_request())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "too large", "no such user"])
+def test_a_start_up_script_that_is_no_small_file_is_refused_before_anything_is_made(
+    context: Context, template: Template, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "script"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "too large":
+        path.write_bytes(b"#" * (16 * 1024 + 1))
+    given = {"device": "/dev/zero", "no such user": "~nobody-of-this-name/script"}.get(kind, str(path))
+    with pytest.raises(ConfigError, match="userDataScript"):
+        launch_templates.user_data(context, replace(template, user_data_script=given))

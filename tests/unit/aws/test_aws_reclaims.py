@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfcore.aws.reclaims import reclaimed
+from hfcore.aws.reclaims import reclaimed_instances
 from hfcore.errors import CloudError
 from hfcore.models import MachineStatus, Reclaim
 
@@ -26,10 +26,10 @@ def test_nothing_is_asked_for_no_machines_and_nothing_found_for_healthy_ones(
     machine: Callable[..., Machine],
     operations: Callable[[], list[str]],
 ) -> None:
-    assert reclaimed((), context) == ()
+    assert reclaimed_instances((), context) == ()
     assert operations() == []
 
-    assert reclaimed([machine(one) for one in launched(3)], context) == ()
+    assert reclaimed_instances([machine(one) for one in launched(3)], context) == ()
     assert operations() == ["DescribeInstances", "DescribeInstanceStatus"]
 
 
@@ -41,7 +41,7 @@ def test_the_questions_are_asked_once_for_all_plugins(
 ) -> None:
     one, [two] = launched(2), launched(**SPOT)
     for machines in ([machine(i) for i in one], [machine(two, price_type="spot")], [machine(two, price_type="spot")]):
-        assert reclaimed(machines, context) == ()
+        assert reclaimed_instances(machines, context) == ()
 
     assert sorted(operations()) == ["DescribeInstanceStatus", "DescribeInstances", "DescribeSpotInstanceRequests"]
 
@@ -51,7 +51,7 @@ def test_a_spot_notice_tells_the_moment_two_minutes_after_it(
 ) -> None:
     kept, taken = launched(2, **SPOT)
     strict_aws.reclaim(taken)
-    [found] = reclaimed([machine(one, price_type="spot") for one in (kept, taken)], context)
+    [found] = reclaimed_instances([machine(one, price_type="spot") for one in (kept, taken)], context)
 
     assert (found.instance_id, found.code) == (taken, "instance-terminated-no-capacity")
     assert found.status is MachineStatus.RUNNING
@@ -65,7 +65,7 @@ def test_a_spot_machine_that_is_gone_has_the_notice_s_code_and_no_moment(
     [taken] = launched(**SPOT)
     strict_aws.reclaim(taken)
     strict_aws.advance(121)
-    [found] = reclaimed([machine(taken, price_type="spot")], context)
+    [found] = reclaimed_instances([machine(taken, price_type="spot")], context)
 
     assert (found.code, found.at) == ("instance-terminated-no-capacity", None)
     assert found.status is MachineStatus.TERMINATED
@@ -77,7 +77,7 @@ def test_a_machine_that_ended_from_outside_is_told_with_aws_s_reason(
     _, dead = ids = launched(2)
     strict_aws.kill(dead, "Client.InstanceInitiatedShutdown")
 
-    assert reclaimed([machine(one) for one in ids], context) == (
+    assert reclaimed_instances([machine(one) for one in ids], context) == (
         Reclaim(
             instance_id=dead,
             code="Client.InstanceInitiatedShutdown",
@@ -92,7 +92,7 @@ def test_a_retirement_is_told_with_its_date(
 ) -> None:
     retired, _ = ids = launched(2)
     strict_aws.schedule_event(retired, "instance-retirement", in_seconds=3600)
-    [found] = reclaimed([machine(one) for one in ids], context)
+    [found] = reclaimed_instances([machine(one) for one in ids], context)
 
     assert (found.instance_id, found.code) == (retired, "instance-retirement")
     assert found.status is MachineStatus.RUNNING
@@ -111,7 +111,7 @@ def test_a_reboot_takes_no_machine_back(
     [one] = launched()
     strict_aws.schedule_event(one, code)
 
-    assert reclaimed([machine(one)], context) == ()
+    assert reclaimed_instances([machine(one)], context) == ()
 
 
 def test_an_event_that_is_over_takes_no_machine_back(
@@ -121,14 +121,14 @@ def test_an_event_that_is_over_takes_no_machine_back(
     strict_aws.schedule_event(one, "instance-retirement")
     strict_aws.world.instance(one).events[0]["Description"] = "[Completed] The instance is running on degraded hardware"
 
-    assert reclaimed([machine(one)], context) == ()
+    assert reclaimed_instances([machine(one)], context) == ()
 
 
 def test_a_machine_that_has_aged_out_is_gone_beside_others_that_live(
     context: Context, launched: Callable[..., list[str]], machine: Callable[..., Machine]
 ) -> None:
     [lives] = launched()
-    [found] = reclaimed([machine(lives), machine(UNKNOWN)], context)
+    [found] = reclaimed_instances([machine(lives), machine(UNKNOWN)], context)
 
     assert (found.instance_id, found.code, found.at) == (UNKNOWN, "InvalidInstanceID.NotFound", None)
     assert found.status is None
@@ -141,14 +141,14 @@ def test_a_machine_that_was_never_listed_may_only_be_hidden_yet(
     now = context.clock.now()
     hidden = machine(UNKNOWN, listed=False, launch_time=now, observed_at=now)
 
-    assert reclaimed([machine(lives), hidden], context) == ()
+    assert reclaimed_instances([machine(lives), hidden], context) == ()
 
 
 def test_when_aws_knows_none_of_the_machines_nothing_is_told_but_a_fault(
     context: Context, machine: Callable[..., Machine]
 ) -> None:
     with pytest.raises(CloudError, match="knows none of 2 live machines") as caught:
-        reclaimed([machine(UNKNOWN), machine("i-0000000000000beef")], context)
+        reclaimed_instances([machine(UNKNOWN), machine("i-0000000000000beef")], context)
 
     assert "region (us-east-1)" in caught.value.hint
 
@@ -158,4 +158,4 @@ def test_a_machine_without_our_tag_is_not_told(
 ) -> None:
     [lives], [strange] = launched(), launched(owner="owner-2")
 
-    assert reclaimed([machine(lives), machine(strange)], context) == ()
+    assert reclaimed_instances([machine(lives), machine(strange)], context) == ()
