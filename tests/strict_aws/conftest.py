@@ -51,7 +51,7 @@ class Cloud:
 
     @cached_property
     def subnets(self) -> list[str]:
-        return [s["SubnetId"] for s in self.ec2.describe_subnets()["Subnets"]]
+        return list(self.aws.region().subnets)
 
     def run(self, count: int = 1, **more: Open) -> list[str]:
         tags = [{"ResourceType": "instance", "Tags": TAGS}]
@@ -77,17 +77,21 @@ class Cloud:
         return self.ec2.create_fleet(**asked)
 
     def spot_fleet(self, units: int, **more: Open) -> str:
-        config = {"IamFleetRole": ROLE, "TargetCapacity": units, "ClientToken": f"token-{next(self._names)}", **more}
-        if "LaunchSpecifications" not in more:
-            config.setdefault("LaunchTemplateConfigs", self.configs())
+        config = {"IamFleetRole": ROLE, "TargetCapacity": units, "Type": "request", **more}
+        config.setdefault("ClientToken", f"token-{next(self._names)}")
+        config.setdefault("LaunchTemplateConfigs", self.configs())
         return str(self.ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"])
 
     def group(self, units: int = 0, name: str = "group", **more: Open) -> None:
         asked = {"AutoScalingGroupName": name, "MinSize": 0, "MaxSize": 10, "DesiredCapacity": units, **more}
         asked.setdefault("VPCZoneIdentifier", self.subnets[0])
-        if "MixedInstancesPolicy" not in more:
-            asked.setdefault("LaunchTemplate", {"LaunchTemplateId": self.template(), "Version": "1"})
+        asked.setdefault("MixedInstancesPolicy", self.mixed())
         self.asg.create_auto_scaling_group(**asked)
+
+    def mixed(self, *overrides: dict[str, str], template: str = "", **distribution: Open) -> Open:
+        named = {"LaunchTemplateId": template or self.template(), "Version": "1"}
+        launch = {"LaunchTemplateSpecification": named, "Overrides": list(overrides)}
+        return {"LaunchTemplate": launch, "InstancesDistribution": distribution}
 
     def described_group(self, name: str = "group") -> Open:
         return self.asg.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]
@@ -109,8 +113,8 @@ class Cloud:
     def instance(self, instance_id: str) -> dict[str, Open]:
         return self.instances(InstanceIds=[instance_id])[0]
 
-    def live(self) -> list[str]:
-        return [i.id for i in self.aws.live_instances()]
+    def live(self, *markets: str) -> list[str]:
+        return [i.id for i in self.aws.live_instances() if not markets or i.plan.market in markets]
 
 
 @pytest.fixture

@@ -34,9 +34,10 @@ def test_a_sandbox_starts_answers_and_stops(folder: Path, monkeypatch: pytest.Mo
     for name, value in started.environment.items():
         monkeypatch.setenv(name, value)
     with closing(boto3.Session().client("ec2")) as ec2:
-        assert tuple(s["SubnetId"] for s in ec2.describe_subnets()["Subnets"]) == started.subnets
-        assert ec2.describe_images(ImageIds=[started.image])["Images"]
-        assert ec2.describe_security_groups(GroupIds=[started.security_group])["SecurityGroups"]
+        wanted = {"ImageId": started.image, "SecurityGroupIds": [started.security_group], "InstanceType": "m5.large"}
+        for subnet in started.subnets:
+            made = ec2.run_instances(**wanted, SubnetId=subnet, MinCount=1, MaxCount=1)
+            assert made["Instances"][0]["SubnetId"] == subnet
     assert sandbox.stop(folder)
     assert sandbox.status(folder) is None
     assert not sandbox.stop(folder)

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 DATA = {"ImageId": "ami-12c6146b", "InstanceType": "m5.large"}
 
 
-def test_a_template_is_found_by_id_by_name_and_by_tag(cloud: Cloud) -> None:
+def test_a_template_is_found_by_name_and_by_tag(cloud: Cloud) -> None:
     tags = [{"ResourceType": "launch-template", "Tags": [{"Key": "owner", "Value": "me"}]}]
     made = cloud.ec2.create_launch_template(LaunchTemplateName="one", LaunchTemplateData=DATA, TagSpecifications=tags)
     template = made["LaunchTemplate"]
     assert template["LatestVersionNumber"] == 1
     for asked in (
-        {"LaunchTemplateIds": [template["LaunchTemplateId"]]},
         {"LaunchTemplateNames": ["one"]},
         {"Filters": [{"Name": "tag:owner", "Values": ["me"]}]},
     ):
@@ -30,8 +29,9 @@ def test_a_template_is_found_by_id_by_name_and_by_tag(cloud: Cloud) -> None:
 def test_an_unknown_template_is_an_error_by_id_and_by_name(cloud: Cloud, refused: Refused) -> None:
     describe = cloud.ec2.describe_launch_templates
     assert refused(describe, LaunchTemplateNames=["x.y"]) == "InvalidLaunchTemplateName.NotFoundException"
-    assert refused(describe, LaunchTemplateIds=["lt-00000000"]) == "InvalidLaunchTemplateId.NotFound"
-    assert refused(describe, LaunchTemplateIds=["mine"]) == "InvalidLaunchTemplateId.Malformed"
+    versions = cloud.ec2.describe_launch_template_versions
+    assert refused(versions, LaunchTemplateId="lt-00000000") == "InvalidLaunchTemplateId.NotFound"
+    assert refused(versions, LaunchTemplateId="mine") == "InvalidLaunchTemplateId.Malformed"
 
 
 def test_a_name_is_taken_once(cloud: Cloud, refused: Refused) -> None:

@@ -6,270 +6,209 @@ import math
 import uuid
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.catalogue import OWNER
-from hfcore.testing.aws.filling import Candidate, Holder, Member, Tiers, candidates, tiers
-from hfcore.testing.aws.instances import end
-from hfcore.testing.aws.protocol import AwsError, Params
-from hfcore.testing.aws.templates import find_version
+from hfcore.testing.aws.filling import Holder, Tiers, by_strategy, candidate
+from hfcore.testing.aws.protocol import AwsError, Params, matching, page, read_tags
+from hfcore.testing.aws.templates import collect_tags, find_version
 
 if TYPE_CHECKING:
     from hfcore.testing.aws.instances import Instance
     from hfcore.testing.aws.world import Region
 
+PAGE, MAX_RECORDS = 50, range(1, 101)
 MAX_MESSAGE = 255
-PROCESSES = {
-    "Launch",
-    "Terminate",
-    "AddToLoadBalancer",
-    "AlarmNotification",
-    "AZRebalance",
-    "HealthCheck",
-    "InstanceRefresh",
-    "ReplaceUnhealthy",
-    "ScheduledActions",
-}
+PROCESSES = {"Launch", "Terminate", "ReplaceUnhealthy", "AZRebalance", "HealthCheck", "AlarmNotification"}
+PROCESSES |= {"AddToLoadBalancer", "InstanceRefresh", "ScheduledActions"}
 
 
-def invalid(text: str) -> AwsError:
-    """Give the one code that Auto Scaling has for nearly everything."""
+def _invalid(text: str) -> AwsError:
+    # The one code that Auto Scaling has for nearly everything.
     return AwsError("ValidationError", text)
 
 
 class Group(Holder):
-    """A group, its members and its activities."""
+    """A group by a mixed instances policy, its members and its activities."""
 
     def __init__(self, region: Region, params: Params) -> None:
-        super().__init__(region)
         self.params = params
         self.name: str = params["AutoScalingGroupName"]
+        own = read_tags(tag for tag in params.get("Tags", ()) if tag.get("PropagateAtLaunch"))
+        super().__init__(region, own | {"aws:autoscaling:groupName": self.name})
         self.desired: int = params["DesiredCapacity"] if "DesiredCapacity" in params else params["MinSize"]
         self.created = region.timeline.now()
         self.suspended: set[str] = set()
         self.activities: list[Params] = []
         self.deleting = False
+        self.subnets = [one.strip() for one in params.get("VPCZoneIdentifier", "").split(",") if one.strip()]
+        policy = params.get("MixedInstancesPolicy", {})
+        self.distribution: Params = policy.get("InstancesDistribution", {})
+        self.template: Params = policy.get("LaunchTemplate", {}).get("LaunchTemplateSpecification", {})
+        self.overrides: list[Params] = policy.get("LaunchTemplate", {}).get("Overrides") or [{}]
+        self._check()
 
-    @property
-    def launching(self) -> bool:
-        """Tell whether it may launch."""
-        return not self.deleting and "Launch" not in self.suspended
-
-    @property
-    def policy(self) -> Params:
-        """Give the MixedInstancesPolicy, or nothing."""
-        found: Params = self.params.get("MixedInstancesPolicy", {})
-        return found
-
-    def check(self) -> None:
-        """Refuse sizes out of order and a launch that names nothing."""
+    def _check(self) -> None:
         low, high = self.params["MinSize"], self.params["MaxSize"]
-        if low > high:
-            raise invalid(f"Max bound, {high}, must be greater than or equal to min bound")
-        if not low <= self.desired <= high:
-            bounds = f"the specified min size:{low} and max size:{high}"
-            raise invalid(f"Desired capacity:{self.desired} must be between {bounds}")
-        if ("LaunchTemplate" in self.params) == bool(self.policy):
-            raise invalid("Valid requests must contain either LaunchTemplate or MixedInstancesPolicy.")
-        if ":" in self.name:
-            raise invalid("The name of a group has no colon.")
         try:
-            template = find_version(self.region, self._named())
+            template = find_version(self.region, self.template)
         except AwsError as error:
-            raise invalid(f"You must use a valid fully-formed launch template. {error.message}") from None
-        if self.policy and "InstanceMarketOptions" in template.data:
-            raise invalid("Incompatible launch template: it asks for a market, and so does the mixed instances policy.")
-        if not self.subnets():
-            raise invalid("At least one Availability Zone or VPC Subnet is required.")
-        for subnet in self.subnets():
-            if subnet not in self.region.subnets:
-                raise invalid(f"The subnet ID '{subnet}' does not exist")
-
-    def _named(self) -> Params:
-        top = self.policy or self.params
-        named: Params = top.get("LaunchTemplate", {})
-        return named.get("LaunchTemplateSpecification", {}) if self.policy else named
-
-    def subnets(self) -> list[str]:
-        """Give the subnets of VPCZoneIdentifier, or else of AvailabilityZones."""
-        named = [s.strip() for s in self.params.get("VPCZoneIdentifier", "").split(",") if s.strip()]
-        return named or [self.region.subnet_of_zone(z).id for z in self.params.get("AvailabilityZones", ())]
+            raise _invalid(f"You must use a valid fully-formed launch template. {error.message}") from None
+        problems = {
+            f"Desired capacity:{self.desired} must be between {low} and {high}.": not low <= self.desired <= high,
+            "The name of a group has no colon.": ":" in self.name,
+            "Incompatible launch template: it asks for a market as well.": "InstanceMarketOptions" in template.data,
+            "At least one Availability Zone or VPC Subnet is required.": not self.subnets,
+            "A subnet ID does not exist.": not self.region.subnets.keys() >= set(self.subnets),
+        }
+        for text, is_so in problems.items():
+            if is_so:
+                raise _invalid(text)
 
     def targets(self) -> dict[str, float]:
         """Split the desired capacity: all on demand unless told otherwise (API text of InstancesDistribution)."""
-        if not self.policy:
-            plans = [c.plan for tier in self.order("") for c in tier if c.plan]
-            return {plans[0].market if plans else "on-demand": self.desired}
-        how = self.policy.get("InstancesDistribution", {})
-        base = min(self.desired, how.get("OnDemandBaseCapacity", 0))
-        above = math.ceil((self.desired - base) * how.get("OnDemandPercentageAboveBaseCapacity", 100) / 100)
-        return {"on-demand": base + above, "spot": self.desired - base - above}
+        percentage = self.distribution.get("OnDemandPercentageAboveBaseCapacity", 100)
+        on_demand = math.ceil(self.desired * percentage / 100)
+        return {"on-demand": on_demand, "spot": self.desired - on_demand}
 
-    def order(self, market: str) -> Tiers:
-        """Give the types in their order, each spread evenly over the subnets."""
-        subnets = {"SubnetId": ",".join(self.subnets())}
-        options = [
-            ({"LaunchTemplate": one.get("LaunchTemplateSpecification", self._named())}, one | subnets)
-            for one in self._overrides() or [{}]
-        ]
-        found = candidates(self.region, options, market if self.policy else "")
-        if market == "spot" and self.policy:
-            word = self.policy.get("InstancesDistribution", {}).get("SpotAllocationStrategy", "")
-            found = [c for tier in tiers(self.region, found, word) for c in tier]
-        by_type: dict[str, list[Candidate]] = {}
-        for one in found:
-            by_type.setdefault(one.plan.type if one.plan else "", []).append(one)
-        return list(by_type.values())
+    def _missing(self) -> dict[str, float]:
+        return {} if self.deleting or "Launch" in self.suspended else super()._missing()
 
-    def instance_tags(self) -> dict[str, str]:
-        """Give the tags to propagate, which beat the template's, and AWS's own."""
-        own = {t["Key"]: t.get("Value", "") for t in self.params.get("Tags", ()) if t.get("PropagateAtLaunch")}
-        return own | {"aws:autoscaling:groupName": self.name}
+    def _order(self, market: str) -> Tiers:
+        places = [one | {"SubnetId": subnet} for one in self.overrides for subnet in self.subnets]
+        found = [candidate(self.region, self.template, place, market) for place in places]
+        if market == "spot":
+            word = self.distribution.get("SpotAllocationStrategy", "")
+            found = [one for tier in by_strategy(found, word) for one in tier]
+        types = [one.named["LaunchTemplateAndOverrides"]["Overrides"].get("InstanceType") for one in found]
+        return [[one for one, its in zip(found, types, strict=True) if its == kind] for kind in dict.fromkeys(types)]
 
-    def record(self, status: str, text: str, message: str | None = None) -> Params:
-        """Note an activity, newest first."""
-        now, done = self.region.timeline.now(), status != "InProgress"
-        activity = {
-            "ActivityId": str(uuid.uuid4()),
-            "AutoScalingGroupName": self.name,
-            "Description": text,
-            "StartTime": now,
-            "EndTime": now if done else None,
-            "StatusCode": status,
-            "StatusMessage": message and message[:MAX_MESSAGE],
-            "Cause": f"At {now:.0f} the group was brought to its desired capacity of {self.desired}.",
-            "Progress": 100 if done else 0,
-        }
-        self.activities.insert(0, activity)
-        return activity
+    def _record(self, status: str, text: str, message: str = "") -> Params:
+        about = {"ActivityId": str(uuid.uuid4()), "AutoScalingGroupName": self.name, "Cause": "Capacity changed."}
+        told = {"Description": text, "StatusCode": status, "StatusMessage": message[:MAX_MESSAGE] or None}
+        self.activities.insert(0, about | told | {"StartTime": self.region.timeline.now()})
+        return self.activities[0]
 
-    def started(self, instance: Instance) -> None:
-        """Note a launch."""
-        self.members[instance.id].protected = self.params.get("NewInstancesProtectedFromScaleIn", False)
-        self.record("Successful", f"Launching a new EC2 instance: {instance.id}")
-
-    def failed(self, error: AwsError) -> None:
-        """Note why a pool gave nothing."""
-        text = f"{error.message} Launching EC2 instance failed."
-        self.record("Failed", f"Launching a new EC2 instance.  Status Reason: {error.message}", text)
+    def _failed(self, error: AwsError) -> None:
+        text = f"Launching a new EC2 instance.  Status Reason: {error.message}"
+        self._record("Failed", text, f"{error.message} Launching EC2 instance failed.")
 
     def lost(self, instance: Instance) -> None:
         """Learn by the next health check of a member that ends without the group's doing."""
-        member = self.members.get(instance.id)
-        if member and not member.leaving:
-            self.region.timeline.later(self.region.timings.replace_seconds, lambda: self._health_check(member))
+        self.region.timeline.later(self.region.timings.replace_seconds, lambda: self._health_check(instance))
 
-    def _health_check(self, member: Member) -> None:
+    def _health_check(self, member: Instance) -> None:
         # As-suspend-resume-processes: with ReplaceUnhealthy suspended the dead one stays, marked.
-        if member.leaving or "HealthCheck" in self.suspended:
-            return
-        member.healthy = False
-        if "ReplaceUnhealthy" not in self.suspended:
-            self._take_out(member, "an unhealthy instance")
+        if not member.leaving and member.id in self.members:
+            member.healthy = False
+            if "ReplaceUnhealthy" not in self.suspended:
+                self.take_out(member)
 
-    def _take_out(self, member: Member, what: str) -> Params:
-        member.leaving = True
-        activity = self.record("InProgress", f"Terminating EC2 instance: {member.instance.id} ({what})")
-        end(self.region, member.instance)
-        if member.instance.state == "terminated":
-            self.ended(member.instance)
+    def take_out(self, member: Instance) -> Params:
+        """End a member; as long as the desired capacity stays, another one comes."""
+        member.leaving = self._record("InProgress", f"Terminating EC2 instance: {member.id}")
+        member.end()
+        if member.state == "terminated":
+            self.ended(member)
         self.wake(self.region.timings.replace_seconds)
-        return activity
+        return member.leaving
 
     def ended(self, instance: Instance) -> None:
-        """Drop a member that the group ended, once it is terminated."""
-        if instance.id in self.members and self.members[instance.id].leaving:
-            del self.members[instance.id]
-            for activity in self.activities:
-                if activity["StatusCode"] == "InProgress" and f" {instance.id} " in activity["Description"]:
-                    activity |= {"StatusCode": "Successful", "EndTime": self.region.timeline.now(), "Progress": 100}
-        self._settle()
+        """Drop a member that the group ended, once it is terminated, and with the last one a group that goes."""
+        if instance.leaving:
+            instance.leaving |= {"StatusCode": "Successful", "EndTime": self.region.timeline.now()}
+            self.members.pop(instance.id, None)
+        self.settle()
 
-    def noticed(self, instance: Instance) -> None:
-        """Do nothing at Spot's notice: CapacityRebalance is off."""
+    def settle(self) -> None:
+        """Go, if that was wanted and nothing is left."""
+        if self.deleting and not self.members:
+            self.region.groups.pop(self.name, None)
 
-    def _settle(self) -> None:
-        if self.deleting and not self.members and self.region.groups.get(self.name) is self:
-            self.region.deleted_groups.append(self.region.groups.pop(self.name))
-
-    def step(self) -> None:
-        """Shed what exceeds the desired capacity, oldest unprotected first, then fill."""
-        if "Terminate" not in self.suspended and not self.deleting:
-            for member in list(self.members.values()):
-                if not member.leaving and not member.protected and self.units() - member.weight >= self.desired:
-                    self._take_out(member, "scale in")
-        super().step()
-
-    def resize(self, changes: Params) -> None:
-        """Change sizes or settings; refuse what the sizes forbid."""
-        before = (self.params, self.desired)
-        self.params, self.desired = self.params | changes, changes.get("DesiredCapacity", self.desired)
-        if "DesiredCapacity" not in changes:
-            self.desired = min(max(self.desired, self.params["MinSize"]), self.params["MaxSize"])
-        try:
-            self.check()
-        except AwsError:
-            self.params, self.desired = before
-            raise
-        self.wake(self.region.timings.fill_seconds)
-
-    def take_out_one(self, member: Member, *, decrement: bool) -> Params:
-        """End a member, and with `decrement` want that much less."""
-        if member.leaving:
-            raise AwsError("ScalingActivityInProgress", f"Instance {member.instance.id} is already being terminated.")
-        if decrement:
-            low = self.params["MinSize"]
-            if self.desired - member.weight < low:
-                text = f"Currently, desiredSize equals minSize ({low}). Terminating instance without replacement will"
-                raise invalid(f"{text} violate group's min size constraint.")
-            self.desired -= int(member.weight)
-        return self._take_out(member, "on request")
-
-    def delete(self, *, force: bool) -> None:
-        """Delete the group; with members only by force, which ends them first."""
-        text = "You cannot delete an AutoScalingGroup while there are"
-        if self.members and not force:
-            raise AwsError("ResourceInUse", f"{text} instances or pending Spot instance request(s) still in the group.")
-        if self.desired and not self.activities and self.launching and not force:
-            raise AwsError("ScalingActivityInProgress", f"{text} scaling activities in progress for that group.")
-        self.deleting = True
-        for member in list(self.members.values()):
-            if not member.leaving:
-                self._take_out(member, "group deletion")
-        self._settle()
-
-    def describe_member(self, member: Member) -> Params:
-        """Describe a member in the words of both describe operations."""
-        plan, weighted = member.instance.plan, any("WeightedCapacity" in o for o in self._overrides())
-        state = "Terminating" if member.leaving else "Pending" if member.instance.state == "pending" else "InService"
-        return {
-            "InstanceId": member.instance.id,
-            "InstanceType": plan.type,
-            "AvailabilityZone": plan.subnet.zone,
-            "LifecycleState": state,
-            "HealthStatus": "Healthy" if member.healthy else "Unhealthy",
-            "LaunchTemplate": plan.template and plan.template.describe() | {"Version": "1"},
-            "ProtectedFromScaleIn": member.protected,
-            "WeightedCapacity": f"{member.weight:.0f}" if weighted else None,
-        }
-
-    def _overrides(self) -> list[Params]:
-        found: list[Params] = self.policy.get("LaunchTemplate", {}).get("Overrides", [])
-        return found
+    def _member(self, one: Instance) -> Params:
+        state = "Terminating" if one.leaving else "Pending" if one.state == "pending" else "InService"
+        weighted = any("WeightedCapacity" in override for override in self.overrides)
+        about = {"InstanceId": one.id, "InstanceType": one.plan.pool[0], "AvailabilityZone": one.plan.subnet.zone}
+        about |= {"LifecycleState": state, "HealthStatus": "Healthy" if one.healthy else "Unhealthy"}
+        protected = self.params.get("NewInstancesProtectedFromScaleIn", False)
+        weight = f"{one.weight:.0f}" if weighted else None
+        return about | {"ProtectedFromScaleIn": protected, "WeightedCapacity": weight}
 
     def describe(self, *, members: bool) -> Params:
         """Describe it in the words of DescribeAutoScalingGroups."""
-        zones = {self.region.subnets[s].zone for s in self.subnets()}
-        about = {"ResourceId": self.name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False, "Value": ""}
         return self.params | {
-            "AutoScalingGroupARN": f"arn:aws:autoscaling:{self.region.name}:{OWNER}:autoScalingGroup:{self.name}",
             "DesiredCapacity": self.desired,
-            "DefaultCooldown": 300,
-            "AvailabilityZones": sorted(zones),
-            "LoadBalancerNames": [],
-            "HealthCheckType": "EC2",
-            "HealthCheckGracePeriod": 0,
+            "AvailabilityZones": sorted({self.region.subnets[one].zone for one in self.subnets}),
             "CreatedTime": self.created,
-            "Instances": [self.describe_member(m) for m in self.members.values()] if members else [],
-            "SuspendedProcesses": [{"ProcessName": p, "SuspensionReason": "User"} for p in sorted(self.suspended)],
+            "Instances": [self._member(one) for one in self.members.values()] if members else [],
+            "SuspendedProcesses": [{"ProcessName": one} for one in sorted(self.suspended)],
             "Status": "Delete in progress" if self.deleting else None,
-            "Tags": [about | t for t in self.params.get("Tags", ())],
+            "Tags": [{"ResourceId": self.name} | tag for tag in self.params.get("Tags", ())],
         }
+
+
+def _find(region: Region, params: Params) -> Group:
+    name = params["AutoScalingGroupName"]
+    if name not in region.groups:
+        raise _invalid(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+    return region.groups[name]
+
+
+def create_auto_scaling_group(region: Region, params: Params) -> Params:
+    """CreateAutoScalingGroup: no token, so the name alone makes it unique; answers nothing."""
+    name = params["AutoScalingGroupName"]
+    if name in region.groups:
+        raise AwsError("AlreadyExists", f"AutoScalingGroup by this name already exists - {name}")
+    collect_tags([{"Tags": params.get("Tags", ())}], "")
+    region.groups[name] = Group(region, params)
+    region.groups[name].wake(region.timings.fill_seconds)
+    return {}
+
+
+def describe_auto_scaling_groups(region: Region, params: Params) -> Params:
+    """DescribeAutoScalingGroups: an unknown name is absent, not an error."""
+    names = params.get("AutoScalingGroupNames") or region.groups
+    known = [region.groups[one] for one in names if one in region.groups]
+    kept = matching(known, params, {}, lambda one: read_tags(one.params.get("Tags", ())))
+    found = [group.describe(members=params.get("IncludeInstances", True)) for group in kept]
+    return page(params, found, "AutoScalingGroups", MAX_RECORDS, PAGE)
+
+
+def describe_scaling_activities(region: Region, params: Params) -> Params:
+    """DescribeScalingActivities: those in progress first, then the newest."""
+    found = sorted(_find(region, params).activities, key=lambda one: bool(one["StatusCode"] != "InProgress"))
+    return page(params, found, "Activities", MAX_RECORDS, PAGE)
+
+
+def suspend_processes(region: Region, params: Params) -> Params:
+    """SuspendProcesses: those named, or all."""
+    group, names = _find(region, params), set(params.get("ScalingProcesses") or PROCESSES)
+    if names - PROCESSES:
+        raise _invalid(f"The process {min(names - PROCESSES)} is not valid.")
+    group.suspended |= names
+    return {}
+
+
+def terminate_instance_in_auto_scaling_group(region: Region, params: Params) -> Params:
+    """TerminateInstanceInAutoScalingGroup, one instance a call."""
+    instance_id = params["InstanceId"]
+    group = next((one for one in region.groups.values() if instance_id in one.members), None)
+    if group is None:
+        raise _invalid(f"Instance Id not found - No managed instance found for instance ID: {instance_id}")
+    member, low = group.members[instance_id], group.params["MinSize"]
+    if member.leaving:
+        raise AwsError("ScalingActivityInProgress", f"Instance {instance_id} is already being terminated.")
+    if params["ShouldDecrementDesiredCapacity"]:
+        if group.desired - member.weight < low:
+            raise _invalid("Terminating instance without replacement will violate group's min size constraint.")
+        group.desired -= int(member.weight)
+    return {"Activity": group.take_out(member)}
+
+
+def delete_auto_scaling_group(region: Region, params: Params) -> Params:
+    """DeleteAutoScalingGroup: with members only by force, which ends them first."""
+    group = _find(region, params)
+    if group.members and not params.get("ForceDelete"):
+        raise AwsError("ResourceInUse", "You cannot delete an AutoScalingGroup while instances are still in the group.")
+    group.deleting = True
+    for member in [one for one in group.members.values() if not one.leaving]:
+        group.take_out(member)
+    group.settle()
+    return {}

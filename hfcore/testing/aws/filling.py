@@ -5,151 +5,90 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.instances import Blueprint, Instance, end, launch, resolve, shortage
+from hfcore.testing.aws.instances import Blueprint, Instance, launch, resolve, room, shortage
 from hfcore.testing.aws.protocol import AwsError, Params
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable
 
     from hfcore.testing.aws.world import Region
 
-MARKETS = ("on-demand", "spot")
 STEPS = 2
 LONGEST_RETRY_SECONDS = 60.0
+OVERRIDE = {"InstanceType", "SubnetId", "WeightedCapacity", "Priority", "MaxPrice", "SpotPrice"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One pool that may be tried: a blueprint, or the error that refuses it."""
+    """One pool that may be tried: how much room it has now, what it answers beyond that, and how answers name it."""
 
-    echo: Params  # as answers name it: LaunchTemplateAndOverrides
+    plan: Blueprint | None
+    room: Callable[[], int]
+    refusal: Callable[[], AwsError]
     weight: float
     priority: float
-    plan: Blueprint | None = None
-    error: AwsError | None = None
+    named: Params
 
 
-@dataclass(slots=True, kw_only=True)
-class Member:
-    """An instance that a fleet or group counts."""
-
-    instance: Instance
-    weight: float
-    protected: bool = False
-    leaving: bool = False
-    healthy: bool = True
-
-
-Picks = list[tuple[Candidate, int]]
-Made = list[tuple[Candidate, list[Instance]]]
-Errors = list[tuple[Candidate, AwsError]]
 Tiers = list[list[Candidate]]
+Errors = list[tuple[Candidate, AwsError]]
+Made = list[tuple[Candidate, list[Instance]]]
 
 
-def candidates(region: Region, options: Iterable[tuple[Params, Params]], market: str) -> list[Candidate]:
-    """Resolve launches to candidates.
-
-    Args:
-        region: where.
-        options: pairs of base parameters (RunInstances' words) and an override: InstanceType,
-            SubnetId (a comma list is an alternative each), AvailabilityZone, ImageId, WeightedCapacity, Priority.
-        market: `spot` or `on-demand`, or empty: as the parameters say.
-    """
-    found: list[Candidate] = []
-    for base, override in options:
-        own = {k: override[k] for k in ("InstanceType", "ImageId") if k in override}
-        if "InstanceRequirements" in override:
-            raise AwsError("Unsupported", "InstanceRequirements are not served here: name instance types.")
-        zone = override.get("AvailabilityZone") or override.get("Placement", {}).get("AvailabilityZone")
-        places: list[Params] = [{"SubnetId": s.strip()} for s in override.get("SubnetId", "").split(",") if s.strip()]
-        places = places or [{"Placement": {"AvailabilityZone": zone}} if zone else {}]
-        found += [_candidate(region, base | own | place, override | place, market) for place in places]
-    return found
-
-
-def _candidate(region: Region, params: Params, override: Params, market: str) -> Candidate:
-    weight, priority = float(override.get("WeightedCapacity", 1)), float(override.get("Priority", math.inf))
-    named = {k: v for k, v in params.get("LaunchTemplate", {}).items() if k != "LaunchTemplateName"}
+def candidate(region: Region, template: Params, override: Params, market: str) -> Candidate:
+    """Resolve a launch template and an override, both in the words of fleets, to a pool of a market."""
+    if not override.keys() <= OVERRIDE:
+        raise AwsError("Unsupported", f"{', '.join(override.keys() - OVERRIDE)}: not served in an override.")
+    own: Params = {name: override[name] for name in ("InstanceType", "SubnetId") if name in override}
+    plan: Blueprint | None = None
     try:
-        plan = resolve(region, params, market)
+        plan = resolve(region, {"LaunchTemplate": template, **own}, market)
+        override = {"InstanceType": plan.pool[0], **override, "AvailabilityZone": plan.subnet.zone}
+        places, refusal = partial(room, region, plan), partial(shortage, plan, region.capacity)
     except AwsError as error:
-        return Candidate(echo=_echo(named, override), weight=weight, priority=priority, error=error)
-    if plan.template:
-        named = {"LaunchTemplateId": plan.template.id, "Version": "1"}
-    echo = _echo(named, {"InstanceType": plan.type, **override, "AvailabilityZone": plan.subnet.zone})
-    return Candidate(echo=echo, weight=weight, priority=priority, plan=plan)
+        places, refusal = partial(int), partial(AwsError, error.code, error.message)
+    weight, priority = float(override.get("WeightedCapacity", 1)), override.get("Priority", math.inf)
+    named = {"LaunchTemplateAndOverrides": {"LaunchTemplateSpecification": template, "Overrides": override}}
+    return Candidate(plan=plan, room=places, refusal=refusal, weight=weight, priority=priority, named=named)
 
 
-def _echo(named: Params, override: Params) -> Params:
-    return {"LaunchTemplateAndOverrides": {"LaunchTemplateSpecification": named, "Overrides": override}}
-
-
-def tiers(region: Region, found: Sequence[Candidate], strategy: str) -> Tiers:
-    """Order candidates by an allocation strategy: a tier is spread over evenly, the next one fills what is left."""
+def by_strategy(found: list[Candidate], strategy: str) -> Tiers:
+    """Order pools by an allocation strategy: a tier is spread over evenly, the next one fills what is left."""
     word = strategy.replace("-", "").lower()
     if word == "diversified":
-        return [list(found)]
+        return [found]
     if word.endswith("prioritized"):
-        found = sorted(found, key=lambda c: c.priority)
+        found = sorted(found, key=lambda one: one.priority)
     elif "capacityoptimized" in word:
-        found = sorted(found, key=lambda c: -region.room(c.plan) if c.plan else 0)
+        found = sorted(found, key=lambda one: -one.room())
     return [[one] for one in found]
-
-
-def choose(region: Region, order: Tiers, units: float) -> tuple[Picks, Errors]:
-    """Choose pools for `units` (rounded up to whole instances); one error for each pool tried that had too little."""
-    room: dict[object, int] = {}
-    picks: dict[int, tuple[Candidate, int]] = {}
-    errors: Errors = []
-    for tier in order:
-        open_ = list(tier)
-        while open_ and units > 0:
-            one = open_.pop(0)
-            if one.plan is None:
-                errors.append((one, one.error or AwsError("InternalError", "unresolved")))
-                continue
-            plan, places = one.plan, (one.plan.pool, one.plan.subnet.id)
-            before = room.setdefault(places[0], region.room(plan))
-            left = min(before, room.setdefault(places[1], plan.subnet.free))
-            if left <= 0:
-                errors.append((one, shortage(plan, fleet=True, empty=region.capacity.get(plan.pool) == 0)))
-                continue
-            count = 1 if len(tier) > 1 else min(left, math.ceil(units / one.weight))
-            picks[id(one)] = (one, picks.get(id(one), (one, 0))[1] + count)
-            units -= count * one.weight
-            for place in places:
-                room[place] -= count
-            open_.append(one)
-    return list(picks.values()), errors
 
 
 class Holder(ABC):
     """What keeps a target of capacity: an EC2 Fleet, a Spot Fleet or a group."""
 
-    def __init__(self, region: Region) -> None:
-        self.region = region
-        self.members: dict[str, Member] = {}
-        self._next: float | None = None
+    def __init__(self, region: Region, instance_tags: dict[str, str]) -> None:
+        self.region, self.instance_tags = region, instance_tags
+        self.members: dict[str, Instance] = {}
+        self.launched = {"on-demand": 0.0, "spot": 0.0}  # units, ever
+        self.alive = 0
+        self._next = math.inf
         self._retry = region.timings.fill_seconds
-
-    @property
-    @abstractmethod
-    def launching(self) -> bool:
-        """Tell whether it may launch now."""
 
     @abstractmethod
     def targets(self) -> dict[str, float]:
         """Give the units wanted in all, by market."""
 
     @abstractmethod
-    def order(self, market: str) -> Tiers:
+    def _order(self, market: str) -> Tiers:
         """Give the pools of a market in the order in which they are tried."""
 
     @abstractmethod
-    def instance_tags(self) -> dict[str, str]:
-        """Give the tags that it puts on its instances."""
+    def _failed(self, error: AwsError) -> None:
+        """Note an attempt that a pool refused."""
 
     @abstractmethod
     def lost(self, instance: Instance) -> None:
@@ -159,72 +98,60 @@ class Holder(ABC):
     def ended(self, instance: Instance) -> None:
         """Learn that an instance is terminated."""
 
-    @abstractmethod
-    def noticed(self, instance: Instance) -> None:
-        """Learn that Spot takes an instance back in two minutes."""
-
-    @abstractmethod
-    def started(self, instance: Instance) -> None:
-        """Note a launch."""
-
-    @abstractmethod
-    def failed(self, error: AwsError) -> None:
-        """Note an attempt that a pool refused."""
-
     def units(self, market: str = "") -> float:
         """Count the units of members that are not leaving, of one market or of all."""
-        staying = [m for m in self.members.values() if not m.leaving]
-        return sum(m.weight for m in staying if not market or m.instance.plan.market == market)
+        return sum(one.weight for one in self.members.values() if not one.leaving and market in {"", one.plan.market})
 
-    def missing(self) -> dict[str, float]:
-        """Count the units that are still to be launched, by market."""
+    def _missing(self) -> dict[str, float]:
+        """Count the units that are still to be launched, by market; nothing while it may not launch."""
         return {market: wanted - self.units(market) for market, wanted in self.targets().items()}
 
     def wake(self, seconds: float) -> None:
         """Try again once `seconds` have passed, or earlier if that was planned already."""
         due = self.region.timeline.now() + seconds
-        if self._next is None or due < self._next:
+        if due < self._next:
             self._next = due
             self.region.timeline.later(seconds, lambda: self._woken(due))
 
     def _woken(self, due: float) -> None:
         if self._next == due:
-            self._next = None
-            self.step()
+            self._next = math.inf
+            self._step()
 
-    def step(self) -> None:
+    def _step(self) -> None:
         """Launch a part of what is missing; come back for the rest, ever more patiently while pools refuse."""
-        if not self.launching:
-            return
-        share = math.ceil(sum(self.targets().values()) / STEPS)
-        refused = False
-        for market, units in self.missing().items():
-            if units > 0:
-                refused = self.fill(market, min(units, max(1, share)))[1] != [] or refused
-        if any(units > 0 for units in self.missing().values()):
+        share, errors = max(1, math.ceil(sum(self.targets().values()) / STEPS)), []
+        for market, units in self._missing().items():
+            errors += self._fill(market, min(units, share))[1]
+        if any(units > 0 for units in self._missing().values()):
             fast = self.region.timings.fill_seconds
-            self._retry = min(LONGEST_RETRY_SECONDS, 2 * self._retry) if refused else fast
+            self._retry = min(LONGEST_RETRY_SECONDS, 2 * self._retry) if errors else fast
             self.wake(self._retry)
 
-    def fill(self, market: str, units: float, order: Tiers | None = None) -> tuple[Made, Errors]:
-        """Launch up to `units` of one market; give what was launched by candidate, and the pools' errors."""
-        try:
-            picks, errors = choose(self.region, self.order(market) if order is None else order, units)
-        except AwsError as error:  # the template has gone since
-            picks, errors = [], [(Candidate(echo={}, weight=1, priority=0), error)]
-        made = []
-        for one, count in picks:
-            if one.plan:
-                instances = launch(self.region, one.plan, count, owner=self, tags=self.instance_tags())
-                made.append((one, instances))
-                for instance in instances:
-                    self.members[instance.id] = Member(instance=instance, weight=one.weight)
-                    self.started(instance)
-        for _, problem in errors:
-            self.failed(problem)
+    def _fill(self, market: str, units: float) -> tuple[Made, Errors]:
+        """Launch up to `units` of one market, rounded up to whole instances; give the pools' errors too."""
+        made: Made = []
+        errors: Errors = []
+        for tier in self._order(market) if units > 0 else []:
+            # Those with least room first: the others make up for them.
+            pools = sorted(tier, key=lambda one: min(one.room(), math.ceil(units)))
+            for left, one in zip(range(len(pools), 0, -1), pools, strict=True):
+                wanted = math.ceil(units / left / one.weight)
+                count = max(0, min(wanted, one.room()))
+                if count < wanted:
+                    errors.append((one, one.refusal()))
+                if count and one.plan:
+                    made.append((one, self._launch(one.plan, count, one.weight)))
+                    units -= count * one.weight
+        for _, error in errors:
+            self._failed(error)
         return made, errors
 
-    def end_members(self, members: Iterable[Member]) -> None:
-        """Terminate members, as AWS's own deed."""
-        for member in list(members):
-            end(self.region, member.instance)
+    def _launch(self, plan: Blueprint, count: int, weight: float) -> list[Instance]:
+        made = launch(self.region, plan, count, owner=self)
+        for one in made:
+            one.weight = weight
+            self.members[one.id] = one
+        self.launched[plan.market] += count * weight
+        self.alive += count
+        return made

@@ -1,31 +1,39 @@
-"""Instances: how one is resolved from parameters and template, launched, lives and ends."""
+"""Instances: how one is resolved from parameters and template, launched, seen by callers, lives and ends."""
 
 from __future__ import annotations
 
+import itertools
+import re
 import secrets
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.catalogue import TYPES
-from hfcore.testing.aws.protocol import AwsError, Params, Raw
+from hfcore.testing.aws.protocol import AwsError, Params, Raw, at_most, find, fragment, matching, page, tag_list
 from hfcore.testing.aws.templates import check_user_data, collect_tags, find_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from hfcore.testing.aws.catalogue import Subnet
     from hfcore.testing.aws.filling import Holder
     from hfcore.testing.aws.templates import Template
-    from hfcore.testing.aws.world import Pool, Region
+    from hfcore.testing.aws.world import Pool, Region, Subnet
 
-T = TypeVar("T")
+    Tags = dict[str, str]
+
+ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
+OWNER = "123456789012"
+TYPES = re.compile(r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)")
+MAX_IDS, PAGE = 1000, range(5, 1001)
+TAGGABLE = {"instance", "volume", "network-interface", "spot-instances-request"}
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 SPOT_NOTICE_SECONDS = 120
 SPOT_REQUEST_KEPT_SECONDS = 4 * 3600
 USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 RECLAIMED = ("Server.SpotInstanceTermination", "Spot instance termination")
+SHORTAGE = "We currently do not have sufficient {} capacity in the Availability Zone you requested ({})."
+BESIDE_CARD = "Network interfaces and an instance-level {} may not be specified on the same request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,235 +42,240 @@ class Blueprint:
 
     params: Params
     template: Template | None
-    type: str
-    image: Params
     subnet: Subnet
-    public: bool
     market: str
-    groups: Sequence[Params]
+    pool: Pool
     tags: Mapping[str, str]
 
-    @property
-    def pool(self) -> Pool:
-        """Name the capacity pool."""
-        return (self.type, self.subnet.zone, self.market)
 
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class SpotRequest:
-    """The Spot request behind one instance."""
-
-    id: str
-    instance: Instance
-    created: float
-    updated: float
-    tags: Mapping[str, str]
-    state: str = "active"
-    code: str = "fulfilled"
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
 class Instance:
-    """One machine."""
+    """One machine; `described` and `spot_request` are kept in the API's own words."""
 
-    id: str
-    reservation: str
-    plan: Blueprint
-    tags: dict[str, str]
-    launched: float
-    visible_at: float
-    address: str
-    owner: Holder | None
-    token: str
-    index: int
-    state: str = "pending"
-    reason: tuple[str, str] | None = None
-    transition: str = ""
-    spot_request: SpotRequest | None = None
-    events: list[Params] = field(default_factory=list)
-    fragment: Raw | None = None
+    weight = 1.0  # in the units of its fleet or group
+    healthy = True
+
+    def __init__(self, region: Region, plan: Blueprint, owner: Holder | None, tags: Tags, launched: Params) -> None:
+        now, subnet, address = region.timeline.now(), plan.subnet, str(IPv4Address(plan.subnet.free.popleft()))
+        domain = "ec2.internal" if region.name == "us-east-1" else f"{region.name}.compute.internal"
+        names = {"PrivateIpAddress": address, "PrivateDnsName": f"ip-{address.replace('.', '-')}.{domain}"}
+        place = {"SubnetId": subnet.id, "VpcId": subnet.vpc_id, "Placement": {"AvailabilityZone": subnet.zone}}
+        asked = {name: plan.params.get(name) for name in ("InstanceType", "ImageId", "KeyName")}
+        self.id, self.reservation = f"i-0{secrets.token_hex(8)}", launched["ReservationId"]
+        about = {"InstanceId": self.id, "LaunchTime": now // 1, "Tags": tag_list(tags)}
+        self.described: Params = {**launched, **about, **asked, **place, **names}
+        self.region, self.plan, self.owner, self.tags = region, plan, owner, tags
+        self.visible_at = now + region.timings.visible_after_seconds
+        self.leaving: Params = {}  # the activity by which it leaves its group
+        self.events: list[Params] = []
+        self.spot_request: Params = {}
+        self._change("pending")
+        if plan.market == "spot":
+            request = {"SpotInstanceRequestId": f"sir-{secrets.token_hex(4)}", "InstanceId": self.id}
+            self.spot_request = request | {"State": "active", "Status": {"Code": "fulfilled", "UpdateTime": now}}
+            self.described |= request | {"InstanceLifecycle": "spot"}
+            region.spot_requests[request["SpotInstanceRequestId"]] = self.spot_request
+        region.instances[self.id] = self
+        region.timeline.later(region.timings.boot_seconds, self._boot)
 
     @property
     def live(self) -> bool:
         """Tell whether it is pending or running."""
         return self.state in {"pending", "running"}
 
-    @property
-    def described_state(self) -> Params:
-        """Give its state as code and name."""
-        return {"Code": STATE_CODES[self.state], "Name": self.state}
+    def _change(self, state: str, **members: object) -> None:
+        self.state = state
+        self.fragment: Raw | None = None
+        self.described |= {"State": {"Code": STATE_CODES[state], "Name": state}, **members}
+
+    def _boot(self) -> None:
+        if self.state == "pending":
+            self._change("running")
+
+    def end(self, reason: tuple[str, str] = USER) -> None:
+        """Begin to shut down; one that ends already goes on as it did."""
+        if self.live:
+            self._change("shutting-down", StateReason={"Code": reason[0], "Message": ": ".join(reason)})
+            self._close_request("instance-terminated-by-user")
+            self.region.timeline.later(self.region.timings.shutdown_seconds, self._finish)
+            if self.owner:
+                self.owner.lost(self)
+
+    def _finish(self) -> None:
+        self.plan.subnet.free.append(int(IPv4Address(self.described["PrivateIpAddress"])))
+        self.region.live[self.plan.pool] -= 1
+        self._change("terminated", PrivateDnsName="", PrivateIpAddress=None, SubnetId=None, VpcId=None)
+        if self.owner:
+            self.owner.ended(self)
+        forget = partial(self.region.instances.pop, self.id, None)
+        self.region.timeline.later(self.region.timings.aged_out_seconds, forget)
+
+    def reclaim(self) -> None:
+        """Give the Spot notice: the request's status changes now, the instance ends in 120 s (EC2 user guide)."""
+        if not (self.live and self.spot_request.get("State") == "active"):
+            raise ValueError(f"{self.id} is not a live Spot instance")
+        self._close_request("instance-terminated-no-capacity")
+        self.region.timeline.later(SPOT_NOTICE_SECONDS, partial(self.end, RECLAIMED))
+
+    def _close_request(self, code: str) -> None:
+        if self.spot_request.get("State") == "active":
+            status = {"Code": code, "UpdateTime": self.region.timeline.now(), "Message": f"The request is {code}."}
+            self.spot_request |= {"State": "closed", "Status": status}
+            forget = partial(self.region.spot_requests.pop, self.spot_request["SpotInstanceRequestId"], None)
+            self.region.timeline.later(SPOT_REQUEST_KEPT_SECONDS, forget)
 
 
 def resolve(region: Region, params: Params, market: str = "") -> Blueprint:
-    """Merge a launch's parameters over its template's, and check what they name.
-
-    Args:
-        region: where.
-        params: in the words of RunInstances.
-        market: `spot` or `on-demand`; by default what the parameters ask for.
-    """
+    """Merge RunInstances' parameters over their template's and check what they name; `market` beats what they say."""
     template = find_version(region, params["LaunchTemplate"]) if "LaunchTemplate" in params else None
     beneath = template.data if template else {}
-    merged = beneath | {k: v for k, v in params.items() if k != "LaunchTemplate"}
+    merged = beneath | {key: value for key, value in params.items() if key != "LaunchTemplate"}
     specifications = [*beneath.get("TagSpecifications", ()), *params.get("TagSpecifications", ())]
     card: Params = next(iter(merged.get("NetworkInterfaces", ())), {})
     if card and "SecurityGroupIds" in merged:
-        text = "Network interfaces and an instance-level security groups may not be specified on the same request"
-        raise AwsError("InvalidParameterCombination", text)
-    image = _image(region, merged)
-    kind = merged.get("InstanceType", "")
-    if kind not in TYPES:
-        raise AwsError("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
-    subnet = _subnet(region, merged.get("SubnetId") or card.get("SubnetId"), merged.get("Placement", {}))
-    check_user_data(merged.get("UserData", ""))
-    asked = "spot" if merged.get("InstanceMarketOptions", {}).get("MarketType") == "spot" else "on-demand"
-    return Blueprint(
-        params=merged | {"TagSpecifications": specifications},
-        template=template,
-        type=kind,
-        image=image,
-        subnet=subnet,
-        public=card.get("AssociatePublicIpAddress", subnet.public),
-        market=market or asked,
-        groups=_groups(region, merged.get("SecurityGroupIds") or card.get("Groups")),
-        tags=collect_tags(specifications, "instance"),
-    )
-
-
-def _image(region: Region, merged: Params) -> Params:
+        raise AwsError("InvalidParameterCombination", BESIDE_CARD.format("security groups"))
     if "ImageId" not in merged:
         raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
-    name = str(merged["ImageId"])
-    image_id = region.parameters.get(name.removeprefix("resolve:ssm:"), name)
-    if image_id not in region.images:
-        raise AwsError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
-    return region.images[image_id]
+    image: str = merged["ImageId"]
+    merged["ImageId"] = region.parameters.get(image.removeprefix("resolve:ssm:"), image)
+    find(region.images, merged["ImageId"], r"ami-[0-9a-f]{8,17}", "InvalidAMIID")
+    kind = merged.get("InstanceType", "")
+    if not TYPES.fullmatch(kind):
+        raise AwsError("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
+    for group in merged.get("SecurityGroupIds") or card.get("Groups", ()):
+        find(region.security_groups, group, r"sg-[0-9a-f]{8,17}", "InvalidGroup")
+    subnet_id = merged.get("SubnetId") or card.get("SubnetId") or next(iter(region.subnets))
+    subnet = find(region.subnets, subnet_id, r"subnet-[0-9a-f]{8,17}", "InvalidSubnetID")
+    check_user_data(merged.get("UserData", ""))
+    asked = merged.get("InstanceMarketOptions", {}).get("MarketType")
+    market = market or ("spot" if asked == "spot" else "on-demand")
+    pool, tags = (kind, subnet.zone, market), collect_tags(specifications, "instance")
+    return Blueprint(params=merged, template=template, subnet=subnet, market=market, pool=pool, tags=tags)
 
 
-def _subnet(region: Region, subnet_id: str | None, placement: Params) -> Subnet:
-    if not subnet_id:
-        return region.subnet_of_zone(placement.get("AvailabilityZone", ""))
-    if subnet_id not in region.subnets:
-        raise AwsError("InvalidSubnetID.NotFound", f"The subnet ID '{subnet_id}' does not exist")
-    return region.subnets[subnet_id]
+def room(region: Region, plan: Blueprint) -> int:
+    """Count the instances for which pool and subnet have room."""
+    return min(max(0, region.capacity.get(plan.pool, 1_000_000) - region.live[plan.pool]), len(plan.subnet.free))
 
 
-def _groups(region: Region, ids: Sequence[str] | None) -> list[Params]:
-    for one in ids or ():
-        if one not in region.security_groups:
-            raise AwsError("InvalidGroup.NotFound", f"The security group '{one}' does not exist")
-    known = [region.security_groups[i] for i in ids or list(region.security_groups)[:1]]
-    return [{"GroupId": g["GroupId"], "GroupName": g["GroupName"]} for g in known]
-
-
-def shortage(plan: Blueprint, *, fleet: bool = False, empty: bool = False) -> AwsError:
-    """Give the error of a pool that has too little; fleets name a Spot pool that has nothing otherwise."""
-    if plan.subnet.free <= 0:
+def shortage(plan: Blueprint, capacity: Mapping[Pool, int] | None = None) -> AwsError:
+    """Give the error of a pool that has too little; with `capacity`, as fleets name it where that is none at all."""
+    if not plan.subnet.free:
         text = f"There are not enough free addresses in subnet '{plan.subnet.id}'."
         return AwsError("InsufficientFreeAddressesInSubnet", text)
     if plan.market == "spot":
-        code = "UnfulfillableCapacity" if fleet and empty else "InsufficientInstanceCapacity"
+        code = "UnfulfillableCapacity" if capacity and capacity.get(plan.pool) == 0 else "InsufficientInstanceCapacity"
         return AwsError(code, "There is no Spot capacity available that matches your request.", 500)
-    text = (
-        f"We currently do not have sufficient {plan.type} capacity in the Availability Zone you requested "
-        f"({plan.subnet.zone}). Our system will be working on provisioning additional capacity."
-    )
-    return AwsError("InsufficientInstanceCapacity", text, 500)
+    return AwsError("InsufficientInstanceCapacity", SHORTAGE.format(*plan.pool), 500)
 
 
-def launch(
-    region: Region,
-    plan: Blueprint,
-    count: int,
-    *,
-    owner: Holder | None = None,
-    tags: Mapping[str, str] | None = None,
-    token: str = "",
-) -> list[Instance]:
+def launch(region: Region, plan: Blueprint, count: int, owner: Holder | None = None, token: str = "") -> list[Instance]:
     """Start `count` instances (the caller has looked that there is room) under one reservation."""
-    now, reservation = region.timeline.now(), f"r-0{secrets.token_hex(8)}"
-    from_template = {"id": plan.template.id, "version": "1"} if plan.template else {}
-    own = {f"aws:ec2launchtemplate:{key}": value for key, value in from_template.items()}
-    all_tags = dict(plan.tags) | own | dict(tags or {})
-    if not any(not key.startswith("aws:") for key in all_tags):
+    tags = dict(plan.tags)
+    if plan.template:
+        tags |= {"aws:ec2launchtemplate:id": plan.template.id, "aws:ec2launchtemplate:version": "1"}
+    tags |= owner.instance_tags if owner else {}
+    if all(key.startswith("aws:") for key in tags):
         region.world.violate("an instance without tags cannot be found again after a crash")
-    made = []
-    for index in range(count):
-        instance = Instance(
-            id=f"i-0{secrets.token_hex(8)}",
-            reservation=reservation,
-            plan=plan,
-            tags=all_tags,
-            launched=now // 1,
-            visible_at=now + region.timings.visible_after_seconds,
-            address=plan.subnet.take(),
-            owner=owner,
-            token=token,
-            index=index,
-        )
-        if plan.market == "spot":
-            asked = collect_tags(plan.params["TagSpecifications"], "spot-instances-request")
-            name = f"sir-{secrets.token_hex(4)}"
-            request = SpotRequest(id=name, instance=instance, created=now, updated=now, tags=asked)
-            instance.spot_request = region.spot_requests[request.id] = request
-        region.instances[instance.id] = instance
-        region.timeline.later(region.timings.boot_seconds, partial(_boot, instance))
-        made.append(instance)
     region.live[plan.pool] += count
-    return made
+    own = {"ClientToken": token, "ReservationId": f"r-0{secrets.token_hex(8)}"}
+    return [Instance(region, plan, owner, tags, own | {"AmiLaunchIndex": index}) for index in range(count)]
 
 
-def _boot(instance: Instance) -> None:
-    if instance.state == "pending":
-        instance.state, instance.fragment = "running", None
+def _reservations(instances: Iterable[Instance]) -> list[Params]:
+    """Describe instances under their reservations, each serialised once for each change of it."""
+    found = []
+    for reservation, members in itertools.groupby(instances, key=lambda one: one.reservation):
+        its = list(members)
+        for one in its:
+            one.fragment = one.fragment or fragment(one.described)
+        found.append({"ReservationId": reservation, "OwnerId": OWNER, "Instances": [one.fragment for one in its]})
+    return found
 
 
-def end(region: Region, instance: Instance, reason: tuple[str, str] = USER) -> None:
-    """Begin to shut an instance down; one that ends already goes on as it did."""
-    if not instance.live:
-        return
-    moment = datetime.fromtimestamp(region.timeline.now(), UTC)
-    instance.state, instance.reason, instance.fragment = "shutting-down", reason, None
-    instance.transition = f"User initiated ({moment:%Y-%m-%d %H:%M:%S} GMT)" if reason == USER else reason[0]
-    _close(region, instance.spot_request)
-    region.timeline.later(region.timings.shutdown_seconds, partial(_finish, region, instance))
-    if instance.owner:
-        instance.owner.lost(instance)
+def run_instances(region: Region, params: Params) -> Params:
+    """RunInstances: as many as there is room for up to MaxCount, nothing below MinCount; idempotent in each zone."""
+    collect_tags(params.get("TagSpecifications", ()), "instance", TAGGABLE)
+    plan = resolve(region, params)
+    if "NetworkInterfaces" in plan.params and "SubnetId" in plan.params:
+        raise AwsError("InvalidParameterCombination", BESIDE_CARD.format("subnet ID"))
+    low, high, token = params["MinCount"], params["MaxCount"], params.get("ClientToken", "")
+    if not 1 <= low <= high:
+        raise AwsError("InvalidParameterValue", f"Value ({low}) for parameter minCount is invalid.")
+
+    def make() -> list[Instance]:
+        left = room(region, plan)
+        if left < low:
+            raise shortage(plan)
+        return launch(region, plan, min(left, high), token=token)
+
+    made = region.once("RunInstances", params, make, scope=plan.subnet.zone)
+    if all(one.state == "terminated" for one in made):
+        raise AwsError("IdempotentInstanceTerminated", f"The instances of the client token '{token}' have ended.")
+    return _reservations(made)[0]
 
 
-def _finish(region: Region, instance: Instance) -> None:
-    instance.state, instance.fragment = "terminated", None
-    instance.plan.subnet.give_back(instance.address)
-    region.live[instance.plan.pool] -= 1
-    if instance.owner:
-        instance.owner.ended(instance)
-    region.timeline.later(region.timings.aged_out_seconds, partial(_forget, region.instances, instance.id))
+def terminate_instances(region: Region, params: Params) -> Params:
+    """TerminateInstances: one unknown id and nothing ends; protection holds back its whole zone and still raises."""
+    found = _by_ids(region, params["InstanceIds"])
+    protected = [one for one in found if one.plan.params.get("DisableApiTermination") and one.live]
+    zones = {one.plan.subnet.zone for one in protected}
+    answer = []
+    for one in found:
+        if one.plan.subnet.zone not in zones:
+            before = one.described["State"]
+            one.end()
+            answer.append({"InstanceId": one.id, "CurrentState": one.described["State"], "PreviousState": before})
+    if protected:
+        raise AwsError("OperationNotPermitted", f"The instance '{protected[0].id}' may not be terminated.")
+    return {"TerminatingInstances": answer}
 
 
-def _forget(known: dict[str, T], key: str) -> None:
-    known.pop(key, None)
+def _visible(region: Region) -> dict[str, Instance]:
+    # EC2 developer guide, eventual consistency: what was launched may not be there yet.
+    now = region.timeline.now()
+    return {one.id: one for one in region.instances.values() if one.visible_at <= now}
 
 
-def _close(region: Region, request: SpotRequest | None) -> None:
-    if request and request.state == "active":
-        request.state, request.code, request.updated = "closed", "instance-terminated-by-user", region.timeline.now()
-        _forget_later(region, request)
+def _by_ids(region: Region, ids: Sequence[str]) -> list[Instance]:
+    """Find instances by id, each once; one malformed, unknown or not yet visible fails the whole call."""
+    at_most(region, MAX_IDS, ids)
+    for one in ids:
+        if not ID.fullmatch(one):
+            raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{one}"')
+    visible, unique = _visible(region), dict.fromkeys(ids)
+    missing = [one for one in unique if one not in visible]
+    if missing:
+        words, does = ("IDs", "do") if len(missing) > 1 else ("ID", "does")
+        raise AwsError("InvalidInstanceID.NotFound", f"The instance {words} '{', '.join(missing)}' {does} not exist")
+    return [visible[one] for one in unique]
 
 
-def _forget_later(region: Region, request: SpotRequest) -> None:
-    region.timeline.later(SPOT_REQUEST_KEPT_SECONDS, partial(_forget, region.spot_requests, request.id))
+def describe_instances(region: Region, params: Params) -> Params:
+    """DescribeInstances: by ids all at once, else pages of MaxResults (1000) instances."""
+    ids = params.get("InstanceIds")
+    if ids and "MaxResults" in params:
+        raise AwsError("InvalidParameterCombination", "instancesSet cannot be used with the parameter maxResults")
+    fields = {
+        "instance-id": lambda one: [one.id],
+        "instance-state-name": lambda one: [one.state],
+        "client-token": lambda one: [one.described["ClientToken"]],
+    }
+    found = _by_ids(region, ids) if ids else _visible(region).values()
+    answer = page(params, matching(found, params, fields, lambda one: one.tags), "Reservations", PAGE)
+    return answer | {"Reservations": _reservations(answer["Reservations"])}
 
 
-def reclaim(region: Region, instance: Instance) -> None:
-    """Give the Spot notice now: the request's status changes at once, the instance ends in 120 s.
+def describe_instance_status(region: Region, params: Params) -> Params:
+    """DescribeInstanceStatus, of running instances."""
+    running = [one for one in _visible(region).values() if one.state == "running"]
+    fields = {"event.code": lambda one: [event["Code"] for event in one.events]}
+    kept = matching(running, params, fields, lambda one: one.tags)
+    found = [{"InstanceId": one.id, "InstanceState": one.described["State"], "Events": one.events} for one in kept]
+    return page(params, found, "InstanceStatuses", PAGE)
 
-    Source: EC2 user guide, Spot request status, note under the terminal states.
-    """
-    request = instance.spot_request
-    if request is None or request.state != "active" or not instance.live:
-        raise ValueError(f"{instance.id} is not a live Spot instance")
-    request.state, request.code, request.updated = "closed", "instance-terminated-no-capacity", region.timeline.now()
-    _forget_later(region, request)
-    region.timeline.later(SPOT_NOTICE_SECONDS, partial(end, region, instance, RECLAIMED))
-    if instance.owner:
-        instance.owner.noticed(instance)
+
+def describe_spot_instance_requests(region: Region, params: Params) -> Params:
+    """DescribeSpotInstanceRequests."""
+    fields = {"status-code": lambda request: [request["Status"]["Code"]]}
+    found = matching(region.spot_requests.values(), params, fields)
+    return page(params, found, "SpotInstanceRequests", PAGE)

@@ -9,13 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILE, LOG = "sandbox.json", "sandbox.log"
 PATIENCE_SECONDS = 20.0
@@ -49,25 +47,19 @@ def _read(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(folder: Path, remembered: dict[str, Any]) -> None:
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(remembered, file, indent=2)
-    temporary.replace(folder / FILE)
+def _private(path: Path) -> IO[str]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
 
 
 def _ask(port: int, what: str) -> dict[str, Any]:
     body = json.dumps({"do": what}).encode()
     with urlopen(Request(f"http://127.0.0.1:{port}/_control", body), timeout=2) as answer:
-        found = json.load(answer)
-    return found if isinstance(found, dict) else {}
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def status(folder: Path) -> Sandbox | None:
-    """Give the sandbox that runs for `folder`, or None; a file left by a dead one counts for nothing.
-
-    The process must answer on its port with the key in the file: a pid alone may be another program's by now.
-    """
+    """Give the sandbox that runs for `folder`: it answers with the key in the file (a pid alone may be another's)."""
     remembered = _read(folder)
     try:
         about = _ask(remembered["port"], "about")
@@ -79,25 +71,17 @@ def status(folder: Path) -> Sandbox | None:
 
 
 def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
     return True
 
 
 def start(folder: Path, port: int = 0, **timings: float) -> Sandbox:
-    """Start a sandbox for `folder`, or give the one that runs.
+    """Start a sandbox for `folder` (made 0700; holds `sandbox.json` and `sandbox.log`), or give the one that runs.
 
-    Args:
-        folder: made if need be, 0700; holds `sandbox.json` (0600) and `sandbox.log`.
-        port: 0 takes the port remembered in the folder if it is free, else any.
-        timings: seconds, by the names of `Timings`; by default slow enough to watch.
-
-    Raises:
-        SandboxError: it did not answer within 20 s, or the port is taken.
+    Port 0 is the one remembered in the folder if it is free, else any; `timings` are by default slow enough to watch.
     """
     running = status(folder)
     if running:
@@ -109,10 +93,13 @@ def start(folder: Path, port: int = 0, **timings: float) -> Sandbox:
     port = port or (remembered if remembered and _free(remembered) else 0)
     key = secrets.token_hex(16)
     asked = [str(folder), str(port), json.dumps(WATCHABLE | timings), key]
-    command = [sys.executable, "-m", "hfcore.testing.aws", *asked]
-    with os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as log:
+    with _private(folder / LOG) as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "hfcore.testing.aws.sandbox", *asked],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     _children[process.pid] = process
     end = time.monotonic() + PATIENCE_SECONDS
@@ -126,11 +113,7 @@ def start(folder: Path, port: int = 0, **timings: float) -> Sandbox:
 
 
 def stop(folder: Path) -> bool:
-    """Stop the sandbox of `folder` and wait until it has gone; False when none runs.
-
-    Raises:
-        SandboxError: it still answers after 20 s.
-    """
+    """Stop the sandbox of `folder` and wait until it has gone; False when none runs."""
     found = status(folder)
     if found is None:
         return False
@@ -152,16 +135,16 @@ def serve(folder: Path, port: int, timings: dict[str, float], key: str) -> None:
 
     aws = StrictAws(port, **timings)
     region = aws.region()
-    about = Sandbox(
-        pid=os.getpid(),
-        port=aws.port,
-        endpoint_url=aws.endpoint_url,
-        environment=aws.environment(),
-        region=region.name,
-        subnets=tuple(region.subnets),
-        security_group=next(iter(region.security_groups)),
-        image=IMAGE,
-    )
-    aws.deeds["about"] = lambda: asdict(about) | {"key": key}
-    _write(folder, {"pid": about.pid, "port": about.port, "key": key})
+    known = {"pid": os.getpid(), "port": aws.port, "key": key}
+    network = {"subnets": list(region.subnets), "security_group": next(iter(region.security_groups)), "image": IMAGE}
+    about = {"endpoint_url": aws.endpoint_url, "environment": aws.environment(), "region": region.name}
+    aws.deeds["about"] = lambda: known | network | about
+    temporary = folder / f".{FILE}.{os.getpid()}"
+    with _private(temporary) as file:
+        json.dump(known, file)
+    temporary.replace(folder / FILE)
     aws.start().wait()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4])

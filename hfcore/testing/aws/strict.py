@@ -1,53 +1,66 @@
-"""StrictAws: the server and its world in one object, and what tests do to them."""
+"""StrictAws: the server and its world in one object, the operations it answers, and what tests do to it."""
 
 from __future__ import annotations
 
 import threading
+import time
+import uuid
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
-from hfcore.testing.aws.instances import end, reclaim
-from hfcore.testing.aws.server import Hook, Server
+from botocore import xform_name
+
+from hfcore.testing.aws import autoscaling, fleets, instances, templates
+from hfcore.testing.aws.protocol import AwsError, Params, read_request, write_answer, write_error
+from hfcore.testing.aws.server import Server
 from hfcore.testing.aws.world import Call, Region, Timings, Violation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hfcore.testing.aws.instances import Instance
-    from hfcore.testing.aws.protocol import Params
 
 REGION = "us-east-1"
+RULES_BROKEN = {"FilterLimitExceeded", "InvalidParameterCombination", "IdempotentParameterMismatch", "TagLimitExceeded"}
+DEEDS = ("state", "advance", "kill", "reclaim", "set_capacity", "schedule_event", "reset")
+SERVED = {
+    instances: "RunInstances TerminateInstances DescribeInstances DescribeInstanceStatus DescribeSpotInstanceRequests",
+    templates: "CreateLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate "
+    "DescribeImages DescribeVpcs GetParameter",
+    fleets: "CreateFleet RequestSpotFleet ModifyFleet",
+    autoscaling: "CreateAutoScalingGroup DescribeAutoScalingGroups DescribeScalingActivities SuspendProcesses "
+    "TerminateInstanceInAutoScalingGroup DeleteAutoScalingGroup",
+}
+OPERATIONS: dict[str, Callable[[Region, Params], Params]] = fleets.BOTH | {
+    name: getattr(module, xform_name(name)) for module, names in SERVED.items() for name in names.split()
+}
+# Known to AWS, but looked at by nothing here: better refused than passed over.
+NOT_SERVED = {"DryRun", "IncludeAllInstances", "SpotInstanceRequestIds", "LaunchTemplateIds", "IncludeDeletedGroups"}
+
+
+class Hook:
+    """A look at each call, outside the lock, so it may sleep, or raise `AwsError` (answered so) or `DropConnection`."""
+
+    def before(self, call: Call) -> None:
+        """Look at a call whose work is not begun."""
+
+    def after(self, call: Call) -> None:
+        """Look at a call whose work is done, its `outcome` known, whatever the caller is then told."""
 
 
 class StrictAws:
-    """An AWS of our own on loopback.
-
-    Args:
-        port: the port, 0 for any that is free.
-        timings: seconds, by the names of `Timings`: boot_seconds, shutdown_seconds, fill_seconds, …
-
-    Example:
-        >>> with StrictAws() as aws:
-        ...     ec2 = boto3.client("ec2", endpoint_url=aws.endpoint_url, region_name="us-east-1")
-    """
+    """An AWS of our own on loopback, on `port` (0: any that is free), with `Timings` by their names."""
 
     def __init__(self, port: int = 0, /, **timings: float) -> None:
-        self.world = World(Timings(**timings))
-        self._server = Server(self.world, self.control, port)
+        self.world, self.hooks = World(Timings(**timings)), list[Hook]()
+        self._lock, self._stopped = threading.RLock(), threading.Event()
+        self._server = Server(self, port)
+        self.port = int(self._server.server_address[1])
+        self.endpoint_url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="strict-aws", daemon=True)
-        self._stopped = threading.Event()
-        self.deeds: dict[str, Callable[..., Any]] = {
-            "state": self.state,
-            "calls": lambda: [asdict(c) for c in self.calls],
-            "advance": self.advance,
-            "kill": self.kill,
-            "reclaim": self.reclaim,
-            "capacity": self.set_capacity,
-            "event": self.schedule_event,
-            "reset": self.reset,
-            "stop": self._stopped.set,
-        }
+        self.deeds: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in DEEDS}
+        self.deeds |= {"calls": lambda: [asdict(call) for call in self.calls], "stop": self._stopped.set}
 
     def __enter__(self) -> Self:
         return self.start()
@@ -71,33 +84,6 @@ class StrictAws:
         self._stopped.wait()
         self.stop()
 
-    @property
-    def port(self) -> int:
-        """Give the port."""
-        return int(self._server.server_address[1])
-
-    @property
-    def endpoint_url(self) -> str:
-        """Give the URL for every service."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def hooks(self) -> list[Hook]:
-        """Give the hooks, each asked before and after every call."""
-        return self._server.hooks
-
-    @property
-    def calls(self) -> list[Call]:
-        """Give every call so far."""
-        with self._server.lock:
-            return list(self.world.calls)
-
-    @property
-    def violations(self) -> list[Violation]:
-        """Give every broken rule so far."""
-        with self._server.lock:
-            return list(self.world.violations)
-
     def environment(self, region: str = REGION) -> dict[str, str]:
         """Give the variables with which any AWS client talks to this server alone."""
         return {
@@ -109,11 +95,55 @@ class StrictAws:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def answer(self, service: str, region: str, body: str, target: str) -> tuple[int, str, Call]:
+        """Do one call; give the HTTP status, the document and the record of the call."""
+        request_id, at, started = str(uuid.uuid4()), self.world.timeline.now(), time.perf_counter()
+        call = Call(service=service, operation="", region=region, parameters={}, at=at, request_id=request_id)
+        try:
+            call.operation, call.parameters = read_request(service, body, target)
+            for hook in self.hooks:
+                hook.before(call)
+            text = self._work(call)
+            for hook in self.hooks:
+                hook.after(call)
+        except Exception as error:
+            call.outcome = error.code if isinstance(error, AwsError) else type(error).__name__
+            if not isinstance(error, AwsError):
+                raise
+            if error.code in RULES_BROKEN:
+                self.world.violate(error.message, call.operation)
+            return error.status, write_error(service, error, request_id), call
+        finally:
+            call.seconds = time.perf_counter() - started
+            self.world.calls.append(call)
+        return 200, text, call
+
+    def _work(self, call: Call) -> str:
+        if call.operation not in OPERATIONS:
+            raise AwsError("InvalidAction", f"The action {call.operation} is not valid for this web service.")
+        if not NOT_SERVED.isdisjoint(call.parameters):
+            raise AwsError("Unsupported", f"{', '.join(NOT_SERVED & call.parameters.keys())}: not served here.")
+        with self._locked() as world:
+            world.current, call.at = call.operation, world.timeline.now()
+            answer = OPERATIONS[call.operation](world.region(call.region), call.parameters)
+            call.outcome = "ok"
+            return write_answer(call.service, call.operation, answer, call.request_id)
+
     @contextmanager
     def _locked(self) -> Iterator[World]:
-        with self._server.lock:
+        with self._lock:
             self.world.timeline.run_due()
             yield self.world
+
+    @property
+    def calls(self) -> list[Call]:
+        """Give every call so far."""
+        return list(self.world.calls)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """Give every broken rule so far."""
+        return list(self.world.violations)
 
     def region(self, name: str = REGION) -> Region:
         """Give the state of a region, after what is due has happened."""
@@ -129,32 +159,29 @@ class StrictAws:
     def reset(self) -> None:
         """Forget everything: regions, calls, violations, hooks, the clock's offset."""
         with self._locked() as world:
-            world.reset()
+            self.world = World(world.timings)
             self.hooks.clear()
 
     def live_instances(self) -> list[Instance]:
         """Give every instance that is pending or running."""
         with self._locked() as world:
-            return world.live_instances()
+            return [one for one in world.instances().values() if one.live]
 
     def kill(self, instance_id: str, code: str = "Client.InstanceInitiatedShutdown") -> None:
         """Let an instance die from outside, for the state reason `code`."""
         with self._locked() as world:
-            instance = world.instance(instance_id)
-            end(world.region(instance.plan.subnet.region), instance, (code, "died from outside"))
+            world.instance(instance_id).end((code, "died from outside"))
 
     def reclaim(self, instance_id: str) -> None:
         """Give an instance Spot's notice: it ends in 120 s."""
         with self._locked() as world:
-            instance = world.instance(instance_id)
-            reclaim(world.region(instance.plan.subnet.region), instance)
+            world.instance(instance_id).reclaim()
 
     def schedule_event(self, instance_id: str, code: str, in_seconds: float = 86400.0) -> None:
         """Schedule an event of DescribeInstanceStatus, such as `instance-retirement`."""
         with self._locked() as world:
             event = {"Code": code, "NotBefore": world.timeline.now() + in_seconds, "Description": f"scheduled: {code}"}
-            events = world.instance(instance_id).events
-            events.append(event | {"InstanceEventId": f"instance-event-{len(events):017x}"})
+            world.instance(instance_id).events.append(event)
 
     def set_capacity(self, instance_type: str, zone: str, market: str, count: int | None) -> None:
         """Let at most `count` instances of a pool live at a time (None: no limit); market is `spot` or `on-demand`."""
@@ -164,35 +191,11 @@ class StrictAws:
     def state(self) -> Params:
         """Describe the world for another process."""
         with self._locked() as world:
-            regions = list(world.regions.values())
-            instances = [
-                {
-                    "id": i.id,
-                    "state": i.state,
-                    "type": i.plan.type,
-                    "zone": i.plan.subnet.zone,
-                    "market": i.plan.market,
-                    "tags": i.tags,
-                }
-                for r in regions
-                for i in r.instances.values()
-            ]
-            fleets = {f.id: f.state for r in regions for f in (*r.fleets.values(), *r.spot_fleets.values())}
-            return {
-                "now": world.timeline.now(),
-                "instances": instances,
-                "fleets": fleets,
-                "groups": [name for r in regions for name in r.groups],
-                "launch_templates": [t.name for r in regions for t in r.templates.values()],
-                "violations": [asdict(v) for v in world.violations],
-            }
+            found = [one.described for one in world.instances().values()]
+            return {"now": world.timeline.now(), "instances": found, "violations": list(map(asdict, world.violations))}
 
     def control(self, what: str, asked: Params) -> Any:  # noqa: ANN401 - whatever JSON the deed answers
-        """Do what `/_control` asks: one of `deeds`, with its arguments.
-
-        Raises:
-            ValueError: no such deed.
-        """
+        """Do what `/_control` asks: one of `deeds`, with its arguments; ValueError if there is no such deed."""
         if what not in self.deeds:
             raise ValueError(f"known deeds: {', '.join(self.deeds)}")
         done = self.deeds[what](**asked)

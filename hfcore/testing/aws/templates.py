@@ -1,4 +1,4 @@
-"""Launch templates (one version each, since no operation served makes a second one), and what all launches check."""
+"""Launch templates (of one version each, as no operation served makes a second one), and what else launches name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.protocol import AwsError, Params
-from hfcore.testing.aws.select import find, matching, page, tag_list
+from hfcore.testing.aws.protocol import AwsError, Params, find, matching, page, read_tags, tag_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from hfcore.testing.aws.world import Region
 
 NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
-PAGE = 200
+PAGE = range(1, 201)
 MAX_TAGS = 50
 MAX_USER_DATA = 16 * 1024
 
@@ -35,26 +34,17 @@ class Template:
 
     def describe(self) -> Params:
         """Describe it in the words of DescribeLaunchTemplates."""
-        return {
-            "LaunchTemplateId": self.id,
-            "LaunchTemplateName": self.name,
-            "CreateTime": self.created,
-            "CreatedBy": "arn:aws:iam::123456789012:user/hfcore",
-            "DefaultVersionNumber": 1,
-            "LatestVersionNumber": 1,
-            "Tags": tag_list(self.tags),
-        }
+        named = {"LaunchTemplateId": self.id, "LaunchTemplateName": self.name, "CreateTime": self.created}
+        return {**named, "DefaultVersionNumber": 1, "LatestVersionNumber": 1, "Tags": tag_list(self.tags)}
 
 
 def collect_tags(specifications: Iterable[Params], resource: str, allowed: set[str] | None = None) -> dict[str, str]:
     """Collect and check the tags meant for `resource`; a resource type outside `allowed` is refused."""
     found: dict[str, str] = {}
     for one in specifications:
-        kind = one.get("ResourceType", "")
+        kind, tags = one.get("ResourceType", ""), read_tags(one.get("Tags", ()))
         if allowed is not None and kind not in allowed:
-            text = f"'{kind}' is not a valid taggable resource type for this operation."
-            raise AwsError("InvalidParameterValue", text)
-        tags = {t["Key"]: t.get("Value", "") for t in one.get("Tags", ())}
+            raise AwsError("InvalidParameterValue", f"'{kind}' is not a valid taggable resource type here.")
         if any(key.lower().startswith("aws:") for key in tags):
             raise AwsError("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
         found |= tags if kind == resource else {}
@@ -73,12 +63,11 @@ def check_user_data(text: str) -> None:
         raise AwsError("InvalidParameterValue", f"User data is limited to {MAX_USER_DATA} bytes")
 
 
-def find_template(region: Region, named: Params) -> Template:
-    """Find a template by `LaunchTemplateId` or `LaunchTemplateName`, of which exactly one must be given."""
+def _find(region: Region, named: Params) -> Template:
     template_id, name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
     if bool(template_id) == bool(name):
-        text = "Either LaunchTemplateId or LaunchTemplateName must be specified, but not both."
-        raise AwsError("InvalidParameterCombination" if name else "MissingParameter", text)
+        code = "InvalidParameterCombination" if name else "MissingParameter"
+        raise AwsError(code, "Either LaunchTemplateId or LaunchTemplateName must be specified, but not both.")
     if template_id:
         return find(region.templates, template_id, r"lt-[0-9a-f]{8,17}", "InvalidLaunchTemplateId")
     for template in region.templates.values():
@@ -88,12 +77,11 @@ def find_template(region: Region, named: Params) -> Template:
     raise AwsError("InvalidLaunchTemplateName.NotFoundException", text)
 
 
-def find_version(region: Region, named: Params) -> Template:
-    """Find a template of which this version is there: `$Latest`, `$Default` (also when absent) or 1."""
-    template, version = find_template(region, named), named.get("Version", "$Default")
+def find_version(region: Region, named: Params, version: str = "$Default") -> Template:
+    """Find a template of which the named version is there: `$Latest`, `$Default` or 1."""
+    template, version = _find(region, named), named.get("Version", version)
     if version not in {"$Latest", "$Default", "1"}:
-        text = f"Could not find the specified version {version} for the launch template with ID {template.id}."
-        raise AwsError("InvalidLaunchTemplateId.VersionNotFound", text)
+        raise AwsError("InvalidLaunchTemplateId.VersionNotFound", f"{template.id} has no version {version}.")
     return template
 
 
@@ -103,9 +91,8 @@ def create_launch_template(region: Region, params: Params) -> Params:
 
     def make() -> Template:
         if not NAME.fullmatch(name):
-            text = "A launch template name has 3 to 128 characters: letters, numbers, and ().-/_"
-            raise AwsError("InvalidLaunchTemplateName.MalformedException", text)
-        if any(t.name == name for t in region.templates.values()):
+            raise AwsError("InvalidLaunchTemplateName.MalformedException", f"It does not match {NAME.pattern}")
+        if any(template.name == name for template in region.templates.values()):
             raise AwsError("InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use.")
         check_user_data(data.get("UserData", ""))
         collect_tags(data.get("TagSpecifications", ()), "instance")
@@ -119,25 +106,38 @@ def create_launch_template(region: Region, params: Params) -> Params:
 
 
 def describe_launch_templates(region: Region, params: Params) -> Params:
-    """DescribeLaunchTemplates: an unknown id or name is an error; by filters it is only absent."""
-    asked = [{"LaunchTemplateId": i} for i in params.get("LaunchTemplateIds", ())]
-    asked += [{"LaunchTemplateName": n} for n in params.get("LaunchTemplateNames", ())]
-    items = [find_template(region, one) for one in asked] or list(region.templates.values())
-    kept = matching(items, params.get("Filters", []), {"launch-template-name": lambda t: t.name}, lambda t: t.tags)
-    part, token = page(kept, params.get("MaxResults", PAGE), params.get("NextToken"))
-    return {"LaunchTemplates": [t.describe() for t in part], "NextToken": token}
+    """DescribeLaunchTemplates: an unknown name is an error; by filters it is only absent."""
+    named = [_find(region, {"LaunchTemplateName": name}) for name in params.get("LaunchTemplateNames", ())]
+    kept = matching(named or region.templates.values(), params, {}, lambda template: template.tags)
+    return page(params, [template.describe() for template in kept], "LaunchTemplates", PAGE)
 
 
 def describe_launch_template_versions(region: Region, params: Params) -> Params:
     """DescribeLaunchTemplateVersions."""
-    template = find_template(region, params)
+    template = _find(region, params)
     for version in params.get("Versions", ()):
-        find_version(region, {"LaunchTemplateId": template.id, "Version": version})
-    about = template.describe()
+        find_version(region, params, version)
     own = {"VersionNumber": 1, "DefaultVersion": True, "LaunchTemplateData": template.data}
-    return {"LaunchTemplateVersions": [about | own]}
+    return {"LaunchTemplateVersions": [template.describe() | own]}
 
 
 def delete_launch_template(region: Region, params: Params) -> Params:
     """DeleteLaunchTemplate, used or not: what was made from it lives on, but launches no more."""
-    return {"LaunchTemplate": region.templates.pop(find_template(region, params).id).describe()}
+    return {"LaunchTemplate": region.templates.pop(_find(region, params).id).describe()}
+
+
+def describe_images(region: Region, params: Params) -> Params:
+    """DescribeImages, by ids; one that is not there fails the whole call."""
+    return {"Images": [find(region.images, one, r"ami-[0-9a-f]{8,17}", "InvalidAMIID") for one in params["ImageIds"]]}
+
+
+def describe_vpcs(region: Region, _: Params) -> Params:
+    """DescribeVpcs: the cheapest question there is."""
+    return {"Vpcs": [{"VpcId": region.vpc_id, "State": "available"}]}
+
+
+def get_parameter(region: Region, params: Params) -> Params:
+    """GetParameter of SSM."""
+    if params["Name"] not in region.parameters:
+        raise AwsError("ParameterNotFound", "")
+    return {"Parameter": {"Name": params["Name"], "Type": "String", "Value": region.parameters[params["Name"]]}}

@@ -1,16 +1,17 @@
-"""The state of the strict AWS: its clock, its regions, what was asked of it, and idempotency. Knows no operation."""
+"""The state of the strict AWS: clock, regions with all that is in them, calls, and idempotency. Knows no operation."""
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import ipaddress
 import itertools
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hfcore.testing.aws import catalogue
 from hfcore.testing.aws.protocol import AwsError, Params
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from hfcore.testing.aws.autoscaling import Group
     from hfcore.testing.aws.fleets import Fleet
-    from hfcore.testing.aws.instances import Blueprint, Instance, SpotRequest
-    from hfcore.testing.aws.spotfleets import SpotFleet
+    from hfcore.testing.aws.instances import Instance
     from hfcore.testing.aws.templates import Template
 
 T = TypeVar("T")
 Pool = tuple[str, str, str]  # instance type, zone, market ("spot" or "on-demand")
+IMAGE = "ami-12c6146b"
+AL2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+SUBNET_SIZE = 2**14  # addresses, of which AWS keeps the first four and the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +70,14 @@ class Timeline:
 
     offset: float = 0.0
     _running_at: float | None = None
-    _due: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _due: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
     def now(self) -> float:
         """Give the time since 1970; within an event, the moment at which the event was due."""
         return time.time() + self.offset if self._running_at is None else self._running_at
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Run `action` once `seconds` have passed."""
         heapq.heappush(self._due, (self.now() + seconds, next(self._ids), action))
 
@@ -89,85 +92,86 @@ class Timeline:
 
 
 class World:
-    """An account in every region, made on first use."""
+    """An account in every region."""
 
     def __init__(self, timings: Timings) -> None:
-        self.timings = timings
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: regions, calls, violations, the clock's offset."""
-        self.timeline = Timeline()
+        self.timings, self.timeline = timings, Timeline()
         self.regions: dict[str, Region] = {}
         self.calls: list[Call] = []
         self.violations: list[Violation] = []
         self.current = ""
 
     def region(self, name: str) -> Region:
-        """Give the state of the region `name`."""
-        if name not in self.regions:
-            self.regions[name] = Region(self, name)
-        return self.regions[name]
+        """Give the state of a region, made on first use."""
+        return self.regions.get(name) or self.regions.setdefault(name, Region(self, name))
 
-    def violate(self, rule: str) -> None:
-        """Note that the call being answered broke `rule`."""
-        self.violations.append(Violation(operation=self.current, rule=rule))
+    def violate(self, rule: str, operation: str = "") -> None:
+        """Note that the call being answered, or `operation`, broke `rule`."""
+        self.violations.append(Violation(operation=operation or self.current, rule=rule))
 
-    def live_instances(self) -> list[Instance]:
-        """Give every instance that is pending or running, in any region."""
-        return [i for region in self.regions.values() for i in region.instances.values() if i.live]
+    def refuse(self, code: str, rule: str) -> AwsError:
+        """Note that the call being answered broke `rule`, and give the error that says so."""
+        self.violate(rule)
+        return AwsError(code, rule)
+
+    def instances(self) -> dict[str, Instance]:
+        """Give the instances of all regions, by id."""
+        return {one.id: one for region in self.regions.values() for one in region.instances.values()}
 
     def instance(self, instance_id: str) -> Instance:
         """Find an instance in any region; KeyError when there is none."""
-        return {i.id: i for r in self.regions.values() for i in r.instances.values()}[instance_id]
+        return self.instances()[instance_id]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Subnet:
+    """A subnet, and its free addresses; one that is given back is used again."""
+
+    id: str
+    zone: str
+    vpc_id: str
+    free: deque[int]
 
 
 class Region:
-    """What one region holds, keyed by id or name."""
+    """What one region holds, keyed by id or name; its network and images have always the same ids."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.timeline, self.timings = world.timeline, world.timings
         self.instances: dict[str, Instance] = {}
-        self.spot_requests: dict[str, SpotRequest] = {}
+        self.spot_requests: dict[str, Params] = {}
         self.templates: dict[str, Template] = {}
         self.fleets: dict[str, Fleet] = {}
-        self.spot_fleets: dict[str, SpotFleet] = {}
+        self.spot_fleets: dict[str, Fleet] = {}
         self.groups: dict[str, Group] = {}
-        self.deleted_groups: list[Group] = []
         self.capacity: dict[Pool, int] = {}
         self.live: Counter[Pool] = Counter()
         self._tokens: dict[tuple[str, str, str], tuple[str, Any]] = {}
-        self.vpc_id, self.subnets, self.security_groups = catalogue.network(name)
-        self.images, self.parameters = catalogue.images(name)
+        self.vpc_id, self.security_groups = self._id("vpc"), {self._id("sg"): "default"}
+        self.subnets = {one.id: one for one in map(self._subnet, range(3))}
+        self.parameters = {AL2023: self._id("ami")}
+        root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available"}
+        self.images: dict[str, Params] = {one: {"ImageId": one, **root} for one in (IMAGE, self.parameters[AL2023])}
+
+    def _id(self, prefix: str, part: str = "") -> str:
+        return f"{prefix}-0{hashlib.sha256(f'{self.name}{part}'.encode()).hexdigest()[:16]}"
+
+    def _subnet(self, number: int) -> Subnet:
+        zone, first = "abc"[number], int(ipaddress.IPv4Address("10.0.0.0")) + number * SUBNET_SIZE
+        free = deque(range(first + 4, first + SUBNET_SIZE - 1))
+        return Subnet(id=self._id("subnet", zone), zone=self.name + zone, vpc_id=self.vpc_id, free=free)
 
     def set_capacity(self, instance_type: str, zone: str, market: str, count: int | None) -> None:
         """Let at most `count` instances of a pool live at a time (None: no limit); who is short tries again."""
-        pool = (instance_type, zone, market)
-        self.capacity.pop(pool, None)
-        if count is not None:
-            self.capacity[pool] = count
+        self.capacity[instance_type, zone, market] = 1_000_000 if count is None else count
         for holder in (*self.fleets.values(), *self.spot_fleets.values(), *self.groups.values()):
             holder.wake(self.timings.fill_seconds)
 
-    def room(self, plan: Blueprint) -> int:
-        """Count the places left in the pool of `plan`."""
-        return max(0, self.capacity.get(plan.pool, 1_000_000) - self.live[plan.pool])
-
-    def subnet_of_zone(self, zone: str) -> catalogue.Subnet:
-        """Give the default subnet of a zone (any zone: the first)."""
-        found = [s for s in self.subnets.values() if zone in {"", s.zone}]
-        if not found:
-            raise AwsError("InvalidParameterValue", f"Invalid availability zone: [{zone}]")
-        return found[0]
-
     def once(self, name: str, params: Params, make: Callable[[], T], scope: str = "") -> T:
-        """Do `make` unless the call's client token has done it already.
+        """Do `make` unless the call's client token has done it already (EC2 developer guide on idempotency).
 
-        Source: the EC2 developer guide on idempotency; errors are not remembered.
-
-        Raises:
-            AwsError: IdempotentParameterMismatch, for a known token with other parameters.
+        Errors are not remembered; a known token with other parameters is an IdempotentParameterMismatch.
         """
         token = params.get("ClientToken")
         if not token:
