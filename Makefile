@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format wheels-test lock clean
+.PHONY: help env compiled demo test lint format wheels-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,10 +21,14 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev -c constraints.txt
 	touch $@
 
-demo: $(STAMP) ## Watch machines come and go over all four AWS APIs, without an AWS account
+# Calls are short processes: without byte code each of them would compile what it imports.
+compiled: $(STAMP)
+	@$(BIN)/python -m compileall -q hfcore $(PLUGINS:%=%/src)
+
+demo: compiled ## Watch machines come and go over all four AWS APIs, without an AWS account
 	$(BIN)/python -m hfcore.testing.demo
 
-test: $(STAMP) ## Run every test
+test: compiled ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 lint: $(STAMP) ## Check form and types

@@ -272,7 +272,10 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     extra = {name: raw[key] for name, key in spelt.items() if key not in known}
     fields, wrong = _validate(values, spelt)
     problems += [*wrong, *_lacking(fields, spelt)]
-    problems += [_unsendable(spelt[name]) for name, value in values.items() if not _is_sendable(value)]
+    named = {problem.field for problem in problems}
+    problems += [
+        _unsendable(spelt[n]) for n, value in values.items() if spelt[n] not in named and not _is_sendable(value)
+    ]
     problems += [_unknown(key, honoured) for key in unknown if names[key] not in honoured]
     usable = fields is not None and all(problem.severity is not Severity.ERROR for problem in problems)
     return Parsed(_template(fields, extra) if fields and usable else None, tuple(problems), spelt)

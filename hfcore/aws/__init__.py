@@ -1,5 +1,8 @@
 """The toolkit for AWS plug-ins; nothing else in hfcore imports it, and boto3 is imported inside functions only.
 
+Whatever asks AWS raises `CloudError` if AWS can't be asked; functions say only what they raise besides.
+
+about             what AWS plug-ins say of themselves alike
 clients           one boto3 client for each service and patience, within the call's deadline
 errors            AWS's error codes as faults; what certainly made nothing
 calls             every call: `once` and `repeat` to change (journalled), `ask` and `pages` to read

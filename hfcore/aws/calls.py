@@ -52,16 +52,12 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
         service: botocore's name of the service, such as `ec2`.
         operation: The operation, such as `RunInstances`.
         parameters: What is sent, as JSON values, without token.
-        keep: Gives of AWS's answer the ids to write down, as JSON values.
+        keep: Gives of AWS's answer the ids to write down, as JSON values: the outcome.
         token: Whether the operation takes a `ClientToken`.
-        token_in: The parameter that holds it (RequestSpotFleet: `SpotFleetRequestConfig`); by default it stands beside
-            the others.
-        adopt: Called when AWS says that it was made by an earlier call (`errors.MADE_BEFORE`): finds it, and gives the
-            outcome if it is ours, or `None` if it is not, and the call so was refused.
+        token_in: The parameter within which it stands (RequestSpotFleet); by default beside the others.
+        adopt: Called when AWS says that it was made by an earlier call (`errors.MADE_BEFORE`): gives the outcome if
+            it is ours, or `None` if it is not, and the call so was refused.
         secret: Top-level parameters that are sent in place of those in `parameters`, and never written down.
-
-    Returns:
-        The outcome, as `keep` or `adopt` gave it.
 
     Raises:
         CloudError: AWS refused; nothing was made; the step may be begun anew.
@@ -88,7 +84,7 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
     return outcome
 
 
-def repeat(  # noqa: PLR0913 - a call and its place in the journal
+def repeat(
     context: Context,
     request_id: str,
     step: str,
@@ -96,7 +92,6 @@ def repeat(  # noqa: PLR0913 - a call and its place in the journal
     operation: str,
     parameters: Mapping[str, Any],
     *,
-    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {},
     secret: Mapping[str, Any] = EMPTY,
     accept: Collection[str] = (),
 ) -> Mapping[str, Any]:
@@ -120,7 +115,7 @@ def repeat(  # noqa: PLR0913 - a call and its place in the journal
             _take_back(context, intent, error)
             raise
         answer = EMPTY
-    context.journal.done(intent, keep(answer))
+    context.journal.done(intent, {})
     return answer
 
 
@@ -191,15 +186,7 @@ def _pause(context: Context, attempt: int) -> None:
 def ask(
     context: Context, service: str, operation: str, parameters: Mapping[str, Any] = EMPTY, subject: str = ""
 ) -> Mapping[str, Any]:
-    """Ask AWS something that changes nothing; errors become `CloudError`.
-
-    Args:
-        context: The context.
-        service: botocore's name of the service.
-        operation: The operation, such as `DescribeFleets`.
-        parameters: What is sent.
-        subject: What is asked about, for the fault.
-    """
+    """Ask AWS something that changes nothing; errors become `CloudError`, with `subject` as what was asked about."""
     from botocore import xform_name
 
     with asking(context, subject):

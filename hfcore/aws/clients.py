@@ -74,7 +74,7 @@ def _session(settings: Settings, region: str) -> Session:
 def _readable(credential_file: str | Path) -> Path:
     from pathlib import Path
 
-    path = Path(credential_file).expanduser()
+    path = Path(credential_file)
     try:
         path.open().close()
     except OSError as error:

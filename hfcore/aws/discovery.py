@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfcore.aws import tags
-from hfcore.aws.instances import describe, describe_by_request, weighed
-from hfcore.models import EMPTY, Discovery, MachineStatus, RequestKind
+from hfcore.aws.instances import describe, describe_by_request, weighed, weights
+from hfcore.models import Discovery, MachineStatus, Outcome, RequestKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from hfcore.aws.instances import Seen
@@ -25,9 +25,7 @@ class Told:
     Args:
         request: The request.
         instances: Those that the API's answer names; shown as it names them until EC2 shows them.
-        weights: Instance type to units; by default those of the template.
         final: True if nothing more will come by itself.
-        faults: Reasons for a shortfall.
         by_tag: Look for instances by the request's tag too; by default where no id is known. A return never is.
         thorough: False if a machine that is absent may be there all the same.
         message: How it was found out, where it is not the usual way.
@@ -35,9 +33,7 @@ class Told:
 
     request: Request
     instances: tuple[Instance, ...] = ()
-    weights: Mapping[str, int] = field(default_factory=dict)
     final: bool = False
-    faults: tuple[Fault, ...] = ()
     by_tag: bool | None = None
     thorough: bool = True
     message: str = ""
@@ -53,15 +49,29 @@ def discover(context: Context, told: Sequence[Told], *, since: datetime | None =
         context: The context.
         told: The requests, each with what its API tells.
         since: Start of the earliest call behind `told`; by default this call is the earliest.
-
-    Raises:
-        CloudError: EC2 could not be asked.
     """
     since = since or context.clock.now()
     lost = [one.request.request_id for one in told if _is_looked_for(one)]
     seen = describe(context, (i for one in told for i in _ids(one)))
-    tagged = describe_by_request(context, lost) if lost else None
+    tagged = describe_by_request(context, lost)
     return tuple(_verdict(one, seen, tagged, since) for one in told)
+
+
+def of_request(seen: Seen, request: Request) -> dict[str, Instance]:
+    """Give the instances that carry a request's tag, by id, with their weights."""
+    units, name = weights(request.template), request.request_id
+    return {i: weighed(one, units) for i, one in seen.instances.items() if one.tags.get(tags.REQUEST) == name}
+
+
+def running_units(instances: Sequence[Instance]) -> float:
+    """Count the units that run."""
+    return sum(one.weight for one in instances if one.status is MachineStatus.RUNNING)
+
+
+def outcome(request: Request, faults: Iterable[Fault | None]) -> Outcome:
+    """Give a request's outcome: done if nothing stood in the way."""
+    found = tuple(fault for fault in faults if fault)
+    return Outcome(request_id=request.request_id, done=not found, faults=found)
 
 
 def _is_looked_for(one: Told) -> bool:
@@ -74,27 +84,20 @@ def _ids(one: Told) -> tuple[str, ...]:
     return (*one.request.machine_ids, *(instance.instance_id for instance in one.instances))
 
 
-def _verdict(one: Told, seen: Seen, tagged: Seen | None, since: datetime) -> Discovery:
-    request, ids = one.request, _ids(one)
-    found = {i: seen.instances[i] for i in ids if i in seen.instances}
-    if tagged and _is_looked_for(one):
-        found |= _of_request(tagged.instances.values(), request)
+def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime) -> Discovery:
+    ids, units = _ids(one), weights(one.request.template)
     # What lacks our tag is not ours, and what the API still names is on its way.
-    found = {i.instance_id: i for i in one.instances if i.instance_id not in seen.untagged} | found
-    weights = one.weights or (request.template.vm_types if request.template else EMPTY)
-    shown = tuple(weighed(instance, weights) if instance.listed else instance for instance in found.values())
+    named = {i.instance_id: i for i in one.instances if i.instance_id not in seen.untagged}
+    by_id = {i: weighed(seen.instances[i], units) for i in ids if i in seen.instances}
+    by_tag = of_request(tagged, one.request) if _is_looked_for(one) else {}
+    shown = tuple((named | by_id | by_tag).values())
     return Discovery(
-        request_id=request.request_id,
+        request_id=one.request.request_id,
         instances=shown,
-        fulfilled=sum(instance.weight for instance in shown if instance.status is MachineStatus.RUNNING),
+        fulfilled=running_units(shown),
         final=one.final,
-        faults=one.faults,
         observed_at=since,
         thorough=one.thorough and seen.untagged.isdisjoint(ids),
-        account_id=seen.account or (tagged.account if tagged else ""),
+        account_id=seen.account or tagged.account,
         message=one.message,
     )
-
-
-def _of_request(found: Iterable[Instance], request: Request) -> dict[str, Instance]:
-    return {one.instance_id: one for one in found if one.tags.get(tags.REQUEST) == request.request_id}

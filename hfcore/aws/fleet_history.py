@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from hfcore.aws.fleets import FleetApi
     from hfcore.context import Context
     from hfcore.models import Fault
 
@@ -32,23 +33,13 @@ _VARYING = (
 )
 
 
-def reasons(
-    context: Context, operation: str, member: str, fleet_ids: Iterable[str], since: datetime
-) -> tuple[Fault, ...]:
-    """Ask the history of fleets for the reasons of a shortfall; none if it can't be asked.
-
-    Args:
-        context: The context.
-        operation: DescribeFleetHistory or DescribeSpotFleetRequestHistory, which botocore can't page.
-        member: The parameter that takes the fleet's id.
-        fleet_ids: The fleets.
-        since: The time from which on.
-    """
+def reasons(context: Context, api: FleetApi, fleet_ids: Iterable[str], since: datetime) -> tuple[Fault, ...]:
+    """Ask the history of fleets since a time for the reasons of a shortfall; none if it can't be asked."""
     found: set[Fault] = set()
     for fleet_id in fleet_ids:
-        asked = {member: fleet_id, "StartTime": as_time(since)}
+        asked = {api.fleet_id: fleet_id, "StartTime": as_time(since)}
         try:
-            found |= {reason(one) for one in pages(context, "ec2", operation, "HistoryRecords", asked) if _tells(one)}
+            found |= {reason(one) for one in pages(context, "ec2", api.history, "HistoryRecords", asked) if _tells(one)}
         except CloudError as error:
             context.logger.warning("%s: the reasons of the shortfall are not known: %s", fleet_id, error)
     return tuple(sorted(found, key=str)[:MOST_REASONS])

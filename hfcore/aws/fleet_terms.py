@@ -5,23 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hfcore.aws.launch_templates import VERSION
-from hfcore.aws.validation import warning
-from hfcore.models import EMPTY, Problem
+from hfcore.aws.instances import weights
+from hfcore.aws.launch import as_price, versioned
+from hfcore.aws.validation import ineffective_on_demand, warning
+from hfcore.models import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from hfcore.models import Request, Template
 
 LONGEST_REMAINDER = timedelta(minutes=5)
 """For so long, at most, before the deadline what Spot has left is bought on demand."""
-
-
-def weights(template: Template | None) -> Mapping[str, int]:
-    """Give the units of each instance type."""
-    return {**template.vm_types_on_demand, **template.vm_types} if template else EMPTY
 
 
 def is_heterogeneous(template: Template | None) -> bool:
@@ -51,6 +47,11 @@ def as_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def expiry(moment: datetime | None) -> dict[str, Any]:
+    """Say when a fleet stops launching; what it has launched stays."""
+    return {"TerminateInstancesWithExpiration": False} | ({"ValidUntil": as_time(moment)} if moment else {})
+
+
 def configs(template: Template, launch_template: str, *, on_demand: bool, price: str = "") -> list[dict[str, Any]]:
     """Build `LaunchTemplateConfigs`: each type in each subnet, one subnet an override.
 
@@ -71,17 +72,11 @@ def configs(template: Template, launch_template: str, *, on_demand: bool, price:
                 "SubnetId": subnet,
                 "WeightedCapacity": types[one] if weighted and one else None,
                 "Priority": template.vm_types_priority.get(one),
-                price: max_price(template) if price and not on_demand else None,
+                price: as_price(template.max_spot_price) if price and not on_demand else None,
             }
             overrides.append({name: value for name, value in members.items() if value not in (None, "")})
-    named = {"LaunchTemplateName": launch_template, "Version": VERSION}
-    return [{"LaunchTemplateSpecification": named, **({"Overrides": overrides} if any(overrides) else {})}]
-
-
-def max_price(template: Template) -> str | None:
-    """Give the template's most US dollars for a unit and hour of Spot, as both APIs have it."""
-    price = template.max_spot_price
-    return None if price is None else f"{price:.6f}".rstrip("0").rstrip(".")
+    named = {"LaunchTemplateSpecification": versioned(launch_template)}
+    return [{**named, **({"Overrides": overrides} if any(overrides) else {})}]
 
 
 def strategies(template: Template) -> tuple[str | None, str | None]:
@@ -96,13 +91,7 @@ def problems(template: Template) -> Iterator[Problem]:
     spot, on_demand = strategies(template)
     only_spot = template.price_type == "spot" and not template.percent_on_demand
     if template.price_type in (None, "ondemand"):
-        for field, value in (
-            ("allocationStrategy", template.allocation_strategy),
-            ("poolsCount", template.pools_count),
-            ("percentOnDemand", template.percent_on_demand),
-        ):
-            if value is not None:
-                yield warning(field, "has no effect: priceType is ondemand")
+        yield from ineffective_on_demand(template)
     elif template.pools_count and spot != "lowestPrice":
         yield warning("poolsCount", f"has no effect: allocationStrategy is {spot}, not lowestPrice")
     if only_spot and template.allocation_strategy_on_demand:

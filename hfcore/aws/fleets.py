@@ -1,7 +1,7 @@
 """Own what EC2 Fleets that fill later (`request`, `maintain`) and Spot Fleets have alike, from making to removal.
 
-The two APIs differ in words, which `Words` holds. What is asked of a fleet is in `fleet_terms`, what stands behind it
-in `fleet_discovery` and `fleet_history`, what is bought on demand after Spot in `fleet_remainders`.
+The two APIs differ in words, which `FleetApi` holds. What is asked of a fleet is in `fleet_terms`, what stands behind
+it in `fleet_discovery`, what is bought on demand after Spot in `fleet_remainders`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hfcore.aws import launch_templates, tags
+from hfcore.aws import launch_templates, owned, tags
 from hfcore.aws.calls import chunks, once, pages, repeat
+from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.errors import as_fault
-from hfcore.aws.instances import LIVE, VISIBLE_AFTER, describe_by_request, terminate
+from hfcore.aws.instances import LIVE, VISIBLE_AFTER, describe_by_request, terminate_ids
 from hfcore.errors import CloudError, OutcomeUnknown
-from hfcore.models import Fault, FaultKind, Machine, Outcome, OwnedResource, Provisioned
+from hfcore.models import Fault, FaultKind, PlannedCall, Provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from hfcore.context import Context, Intent
-    from hfcore.models import Instance, Request, Template
+    from hfcore.models import Instance, Outcome, OwnedResource, Request, Template
 
 MOST_FLEETS = 100
 """Fleets of type request or maintain, or Spot fleets, in one call (DeleteFleets, CancelSpotFleetRequests)."""
@@ -30,14 +31,16 @@ _OVER = ("deleted", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class FleetApi:
     """How one of the two APIs spells what both have.
 
     Args:
-        kind: What `owned_resources` calls it.
+        kind: What `owned_resources` calls a fleet.
         fleet_id: The member that holds a fleet's id; with an `s` several ids.
         state: The member that holds its state.
         create: The operation that makes one; `config` is the parameter within which that takes its `ClientToken`.
+        terms: Builds that operation's parameters, without token, of `(context, request, template, launch_template)`,
+            `units`, and `remainder`: whether this is what Spot has left of price type heterogeneous.
         describe: The operation that describes fleets, in the answer's member `fleets`.
         members: The operation that names a fleet's instances.
         history: The operation that says what happened to it.
@@ -49,40 +52,13 @@ class Words:
     state: str
     create: str
     config: str
+    terms: Callable[..., dict[str, Any]]
     describe: str
     fleets: str
     members: str
     history: str
     end: str
     not_ended: str
-
-
-EC2_FLEET = Words(
-    kind="fleet",
-    fleet_id="FleetId",
-    state="FleetState",
-    create="CreateFleet",
-    config="",
-    describe="DescribeFleets",
-    fleets="Fleets",
-    members="DescribeFleetInstances",
-    history="DescribeFleetHistory",
-    end="DeleteFleets",
-    not_ended="UnsuccessfulFleetDeletions",
-)
-SPOT_FLEET = Words(
-    kind="spot-fleet",
-    fleet_id="SpotFleetRequestId",
-    state="SpotFleetRequestState",
-    create="RequestSpotFleet",
-    config="SpotFleetRequestConfig",
-    describe="DescribeSpotFleetRequests",
-    fleets="SpotFleetRequestConfigs",
-    members="DescribeSpotFleetInstances",
-    history="DescribeSpotFleetRequestHistory",
-    end="CancelSpotFleetRequests",
-    not_ended="UnsuccessfulFleetRequests",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +83,8 @@ class Fleet:
         return self.state.startswith(_OVER)
 
 
-def provision(
-    context: Context, words: Words, request: Request, template: Template, terms: Callable[[str], Mapping[str, Any]]
-) -> Provisioned:
+def provision(context: Context, api: FleetApi, request: Request, template: Template) -> Provisioned:
     """Make the request's own launch template, by which alone instances get their tags here, and its fleet.
-
-    Args:
-        context: The context.
-        words: The API.
-        request: The request.
-        template: Its template.
-        terms: Gives the parameters, for the launch template's name.
 
     Raises:
         CloudError: AWS refused, and nothing is left behind.
@@ -125,7 +92,8 @@ def provision(
     """
     name = launch_templates.own(context, request, template)
     try:
-        fleet_id = create(context, words, request, "launch-0", terms(name))
+        asked = api.terms(context, request, template, name, units=request.target)
+        fleet_id = create(context, api, request, "launch-0", asked)
     except OutcomeUnknown:
         raise
     except CloudError:
@@ -134,7 +102,16 @@ def provision(
     return Provisioned(request_id=request.request_id, resource_ids=(fleet_id,))
 
 
-def create(context: Context, words: Words, request: Request, step: str, parameters: Mapping[str, Any]) -> str:
+def plan(
+    context: Context, api: FleetApi, request: Request, template: Template, *, own: bool = True
+) -> tuple[PlannedCall, ...]:
+    """Give the calls by which a request's first fleet is made, from a launch template of its own or a shared one."""
+    name, calls = launch_templates.planned(context, template, request if own else None)
+    asked = api.terms(context, request, template, name, units=request.target)
+    return (*calls, PlannedCall(service="ec2", operation=api.create, parameters=asked))
+
+
+def create(context: Context, api: FleetApi, request: Request, step: str, parameters: Mapping[str, Any]) -> str:
     """Make a fleet at most once for a request and step, and give its id.
 
     Raises:
@@ -143,50 +120,39 @@ def create(context: Context, words: Words, request: Request, step: str, paramete
     """
 
     def adopt(_: Intent, fault: Fault) -> Mapping[str, Any]:
-        for fleet in listed(context, words):
+        for fleet in listed(context, api):
             if fleet.tags.get(tags.REQUEST) == request.request_id and fleet.fleet_id not in request.resource_ids:
                 return {"fleet": fleet.fleet_id}
         raise OutcomeUnknown(fault, hint="the fleet is looked for again at the next call")
 
-    outcome = once(
-        context,
-        request.request_id,
-        step,
-        "ec2",
-        words.create,
-        parameters,
-        keep=lambda answer: {"fleet": answer[words.fleet_id]},
-        token_in=words.config,
-        adopt=adopt,
-    )
-    return str(outcome["fleet"])
+    def keep(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"fleet": answer[api.fleet_id]}
+
+    place = (context, request.request_id, step, "ec2", api.create, parameters)
+    return str(once(*place, keep=keep, token_in=api.config, adopt=adopt)["fleet"])
 
 
-def described(context: Context, words: Words, fleet_ids: Iterable[str]) -> dict[str, Fleet]:
-    """Describe fleets by id, 100 a call; those that AWS does not know are left out.
-
-    Raises:
-        CloudError: AWS could not be asked.
-    """
+def described(context: Context, api: FleetApi, fleet_ids: Iterable[str]) -> dict[str, Fleet]:
+    """Describe fleets by id, 100 a call; those that AWS does not know are left out."""
     wanted = tuple(dict.fromkeys(fleet_ids))
-    return {fleet.fleet_id: fleet for chunk in chunks(wanted, MOST_FLEETS) for fleet in _known(context, words, chunk)}
+    return {fleet.fleet_id: fleet for chunk in chunks(wanted, MOST_FLEETS) for fleet in _known(context, api, chunk)}
 
 
-def _known(context: Context, words: Words, fleet_ids: Sequence[str]) -> list[Fleet]:
+def _known(context: Context, api: FleetApi, fleet_ids: Sequence[str]) -> list[Fleet]:
     """Describe those that exist: AWS refuses a whole call for one unknown id, which its message may name."""
     if not fleet_ids:
         return []
     try:
-        asked = pages(context, "ec2", words.describe, words.fleets, {f"{words.fleet_id}s": list(fleet_ids)})
-        return [_fleet(words, one) for one in asked]
+        asked = pages(context, "ec2", api.describe, api.fleets, {f"{api.fleet_id}s": list(fleet_ids)})
+        return [_fleet(api, one) for one in asked]
     except CloudError as error:
         if error.fault.kind is not FaultKind.GONE:
             raise
         unknown = [one for one in fleet_ids if one in error.fault.message]
-        if unknown or len(fleet_ids) == 1:
-            return _known(context, words, [one for one in fleet_ids if one not in unknown] if unknown else [])
+    if unknown:
+        return _known(context, api, [one for one in fleet_ids if one not in unknown])
     half = len(fleet_ids) // 2
-    return [*_known(context, words, fleet_ids[:half]), *_known(context, words, fleet_ids[half:])]
+    return [*_known(context, api, fleet_ids[:half]), *_known(context, api, fleet_ids[half:])] if half else []
 
 
 def is_young(request: Request, now: datetime) -> bool:
@@ -198,50 +164,37 @@ def is_young(request: Request, now: datetime) -> bool:
     return now - (latest or request.created_at) < VISIBLE_AFTER
 
 
-def listed(context: Context, words: Words) -> Iterator[Fleet]:
-    """List the fleets with our owner tag, page by page; neither API filters by tag, nor lists instant fleets.
-
-    Raises:
-        CloudError: AWS could not be asked.
-    """
-    for one in pages(context, "ec2", words.describe, words.fleets):
-        fleet = _fleet(words, one)
-        if fleet.tags.get(tags.OWNER) == context.owner:
-            yield fleet
+def listed(context: Context, api: FleetApi) -> Iterator[Fleet]:
+    """List the fleets with our owner tag, page by page; neither API filters by tag, nor lists instant fleets."""
+    fleets = (_fleet(api, one) for one in pages(context, "ec2", api.describe, api.fleets))
+    return (fleet for fleet in fleets if fleet.tags.get(tags.OWNER) == context.owner)
 
 
-def _fleet(words: Words, one: Mapping[str, Any]) -> Fleet:
+def _fleet(api: FleetApi, one: Mapping[str, Any]) -> Fleet:
     return Fleet(
-        fleet_id=one[words.fleet_id],
-        state=one.get(words.state, ""),
-        units=one.get(words.config, one).get("FulfilledCapacity", 0.0),
+        fleet_id=one[api.fleet_id],
+        state=one.get(api.state, ""),
+        units=one.get(api.config, one).get("FulfilledCapacity", 0.0),
         tags=tags.read(one.get("Tags")),
         created_at=one.get("CreateTime"),
         described=one,
     )
 
 
-def freeze(context: Context, words: Words, requests: Sequence[Request]) -> tuple[Outcome, ...]:
+def freeze(context: Context, api: FleetApi, requests: Sequence[Request]) -> tuple[Outcome, ...]:
     """End the fleets of requests, 100 a call, without their instances; what is ended or gone already is done."""
-    if not requests:
-        return ()
-    faults = end(context, words, requests, "freeze", most=MOST_FLEETS, terminating=False)
-    return tuple(_outcome(request, faults) for request in requests)
-
-
-def _outcome(request: Request, faults: Mapping[str, Fault]) -> Outcome:
-    its = tuple(faults[one] for one in request.resource_ids if one in faults)
-    return Outcome(request_id=request.request_id, done=not its, faults=its)
+    faults = end(context, api, requests, "freeze", most=MOST_FLEETS, terminating=False)
+    return tuple(outcome(one, (faults[i] for i in one.resource_ids if i in faults)) for one in requests)
 
 
 def end(
-    context: Context, words: Words, requests: Sequence[Request], step: str, *, most: int, terminating: bool
+    context: Context, api: FleetApi, requests: Sequence[Request], step: str, *, most: int, terminating: bool
 ) -> dict[str, Fault]:
     """End the fleets of requests, and give the reason for each fleet that is not ended.
 
     Args:
         context: The context.
-        words: The API.
+        api: The API.
         requests: The requests.
         step: The journal's name for it, in the name of the first request.
         most: Most fleets in one call.
@@ -250,57 +203,49 @@ def end(
     owners = {fleet_id: request for request in requests for fleet_id in request.resource_ids}
     faults: dict[str, Fault] = {}
     for number, chunk in enumerate(chunks(tuple(owners), most)):
-        place = (context, requests[0].request_id, f"{step}-{number}", "ec2", words.end)
+        place = (context, requests[0].request_id, f"{step}-{number}", "ec2", api.end)
         try:
-            answer = repeat(*place, {f"{words.fleet_id}s": list(chunk), "TerminateInstances": terminating})
+            answer = repeat(*place, {f"{api.fleet_id}s": list(chunk), "TerminateInstances": terminating})
         except CloudError as error:
             faults |= {one: replace(error.fault, subject=one) for one in chunk}
         else:
-            faults |= dict(_not_ended(words, one) for one in answer.get(words.not_ended, ()))
-    return _still_there(context, words, owners, faults)
+            faults |= dict(_not_ended(api, one) for one in answer.get(api.not_ended, ()))
+    return _still_there(context, api, owners, faults)
 
 
-def _not_ended(words: Words, one: Mapping[str, Any]) -> tuple[str, Fault]:
-    fleet_id, told = one[words.fleet_id], one.get("Error", {})
+def _not_ended(api: FleetApi, one: Mapping[str, Any]) -> tuple[str, Fault]:
+    fleet_id, told = one[api.fleet_id], one.get("Error", {})
     return fleet_id, as_fault(told.get("Code", "unexpectedError"), told.get("Message", ""), fleet_id)
 
 
 def _still_there(
-    context: Context, words: Words, owners: Mapping[str, Request], faults: Mapping[str, Fault]
+    context: Context, api: FleetApi, owners: Mapping[str, Request], faults: dict[str, Fault]
 ) -> dict[str, Fault]:
     """Leave out the fleets that could not be ended because they are ended already, or gone."""
     refused = [one for one, fault in faults.items() if fault.code.endswith(("State", "DoesNotExist"))]
-    if not refused:
-        return dict(faults)
     try:
-        known = described(context, words, refused)
+        known = described(context, api, refused)
     except CloudError:
-        return dict(faults)
+        return faults
     now = context.clock.now()
     done = {i for i in refused if (known[i].is_over if i in known else not is_young(owners[i], now))}
     return {fleet_id: fault for fleet_id, fault in faults.items() if fleet_id not in done}
 
 
-def cleanup(context: Context, words: Words, requests: Sequence[Request]) -> tuple[Outcome, ...]:
+def cleanup(context: Context, api: FleetApi, requests: Sequence[Request]) -> tuple[Outcome, ...]:
     """Remove what is left of emptied requests: their own launch templates; their fleets ended at the freezing.
 
     An instance that came so late that nobody has seen it is ended first.
-
-    Raises:
-        CloudError: AWS could not be asked.
     """
-    if not requests:
-        return ()
     going = [request for request in requests if not request.frozen]
-    outcomes = {one.request_id: one for one in freeze(context, words, going) if not one.done}
+    standing = {one.request_id: one for one in freeze(context, api, going) if not one.done}
     seen = describe_by_request(context, [request.request_id for request in requests])
 
     def clean(request: Request) -> Outcome:
-        its = [one for one in seen.instances.values() if one.tags.get(tags.REQUEST) == request.request_id]
-        fault = end_late(context, request, its) or launch_templates.delete_own(context, request)
-        return Outcome(request_id=request.request_id, done=fault is None, faults=(fault,) if fault else ())
+        late = end_late(context, request, of_request(seen, request).values())
+        return outcome(request, [late or launch_templates.delete_own(context, request)])
 
-    return tuple(outcomes.get(request.request_id) or clean(request) for request in requests)
+    return tuple(standing.get(request.request_id) or clean(request) for request in requests)
 
 
 def end_late(context: Context, request: Request, instances: Iterable[Instance]) -> Fault | None:
@@ -309,42 +254,17 @@ def end_late(context: Context, request: Request, instances: Iterable[Instance]) 
     Returns:
         Why the request can't be cleaned up yet; `None` if none of the instances lives.
     """
-    late = [one for one in instances if one.status.value in LIVE]
+    late = sorted(one.instance_id for one in instances if one.status.value in LIVE)
     if not late:
         return None
-    now = context.clock.now()
-    machines = [
-        Machine(
-            instance_id=one.instance_id,
-            request_id=request.request_id,
-            status=one.status,
-            observed_at=now,
-            launch_time=one.launch_time,
-            listed=True,
-        )
-        for one in late
-    ]
-    _, faults = terminate(context, request.request_id, machines, "terminate-late")
-    names = ", ".join(sorted(one.instance_id for one in late))
-    message = f"{names}: launched after the request had ended, and ended now"
+    _, faults = terminate_ids(context, request.request_id, late, "terminate-late")
+    message = f"{', '.join(late)}: launched after the request had ended, and ended now"
     return next(iter(faults.values()), Fault(code="LateInstances", message=message, kind=FaultKind.TRANSIENT))
 
 
-def owned(context: Context, words: Words) -> tuple[OwnedResource, ...]:
-    """List the fleets of ours that stand, or whose instances may.
-
-    Raises:
-        CloudError: AWS could not be asked.
-    """
+def owned_fleets(context: Context, api: FleetApi) -> tuple[OwnedResource, ...]:
+    """List the fleets of ours that stand, or whose instances may."""
+    standing = (fleet for fleet in listed(context, api) if fleet.state not in _OVER)
     return tuple(
-        OwnedResource(
-            kind=words.kind,
-            resource_id=fleet.fleet_id,
-            request_id=fleet.tags.get(tags.REQUEST, ""),
-            template_id=fleet.tags.get(tags.TEMPLATE, ""),
-            status=fleet.state,
-            created_at=fleet.created_at,
-        )
-        for fleet in listed(context, words)
-        if fleet.state not in _OVER
+        owned.resource(api.kind, fleet.fleet_id, fleet.tags, fleet.created_at, status=fleet.state) for fleet in standing
     )

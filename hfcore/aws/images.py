@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfcore.aws.calls import ask
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
 
 PATH_AGE = 3600.0
 """Seconds for which the image behind an SSM path is remembered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """An image: its id, and its root device (`/dev/xvda`) where that is needed. Empty where the template names none."""
-
-    image_id: str = ""
-    root_device: str = ""
 
 
 def image_id(context: Context, named: str | None) -> str:

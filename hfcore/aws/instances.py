@@ -10,14 +10,15 @@ from hfcore.aws import tags
 from hfcore.aws.calls import chunks, pages, repeat
 from hfcore.aws.errors import missing_instance_ids, named_instances
 from hfcore.errors import CloudError, OutcomeUnknown
-from hfcore.models import Fault, FaultKind, Instance, MachineStatus, Released
+from hfcore.hookspecs import hookimpl
+from hfcore.models import EMPTY, Fault, FaultKind, Instance, MachineStatus, Released
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from hfcore.context import Context
-    from hfcore.models import Machine, Release
+    from hfcore.models import Machine, Release, Template
 
 MOST_IDS = 1000
 """Instance ids in one DescribeInstances or TerminateInstances (EC2 API reference)."""
@@ -30,6 +31,7 @@ VISIBLE_AFTER = timedelta(minutes=5)
 """For so long after its launch EC2 may not know an instance (EC2 developer guide, eventual consistency)."""
 
 LIVE = ("pending", "running", "stopping", "stopped")
+COMING = frozenset({MachineStatus.PENDING, MachineStatus.RUNNING})
 _ROUNDS = 3
 # What AWS, or who asks, gets over by waiting or by other rights: no single id of the batch is the reason.
 _WHOLE_BATCH = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT, FaultKind.PERMISSION})
@@ -58,15 +60,10 @@ class Seen:
 
 
 def describe(context: Context, ids: Iterable[str]) -> Seen:
-    """Describe instances by id, 1,000 a call; ids that EC2 names as unknown are taken out and the rest asked again.
-
-    Raises:
-        CloudError: EC2 could not be asked.
-    """
+    """Describe instances by id, 1,000 a call; ids that EC2 names as unknown are taken out and the rest asked again."""
     observed_at = context.clock.now()
     wanted = tuple(dict.fromkeys(ids))
-    parts = [_describe_known(context, chunk) for chunk in chunks(wanted, MOST_IDS)]
-    found = [reservation for part in parts for reservation in part]
+    found = [one for chunk in chunks(wanted, MOST_IDS) for one in _known(context, chunk)]
     return _seen(context, found, observed_at, wanted)
 
 
@@ -74,34 +71,28 @@ def describe_by_request(context: Context, request_ids: Iterable[str]) -> Seen:
     """Find the instances of requests by their tags, whoever launched them: 199 requests a call, pages of 1,000.
 
     An empty answer soon after a launch proves nothing.
-
-    Raises:
-        CloudError: EC2 could not be asked.
     """
     observed_at = context.clock.now()
-    found: list[Mapping[str, Any]] = []
-    for chunk in chunks(tuple(dict.fromkeys(request_ids)), MOST_VALUES):
-        filters = tags.filters(context, {f"tag:{tags.REQUEST}": chunk})
-        found += pages(context, "ec2", "DescribeInstances", "Reservations", {"Filters": filters, "MaxResults": PAGE})
-    return _seen(context, found, observed_at)
+    chunked = chunks(tuple(dict.fromkeys(request_ids)), MOST_VALUES)
+    asked = (_matching(context, tags.filters(context, {f"tag:{tags.REQUEST}": chunk})) for chunk in chunked)
+    return _seen(context, [one for found in asked for one in found], observed_at)
 
 
 def describe_live(context: Context) -> Seen:
-    """Find every instance of ours that is neither ending nor gone; asked once for all plug-ins of one call.
-
-    Raises:
-        CloudError: EC2 could not be asked.
-    """
+    """Find every instance of ours that is neither ending nor gone; asked once for all plug-ins of one call."""
 
     def make() -> Seen:
         observed_at = context.clock.now()
-        parameters = {"Filters": tags.filters(context, {"instance-state-name": LIVE}), "MaxResults": PAGE}
-        return _seen(context, pages(context, "ec2", "DescribeInstances", "Reservations", parameters), observed_at)
+        return _seen(context, _matching(context, tags.filters(context, {"instance-state-name": LIVE})), observed_at)
 
     return context.cache.once(("aws-live-instances", context.region, context.endpoint), make)
 
 
-def _describe_known(context: Context, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+def _matching(context: Context, filters: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    return pages(context, "ec2", "DescribeInstances", "Reservations", {"Filters": filters, "MaxResults": PAGE})
+
+
+def _known(context: Context, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     left = list(ids)
     for _ in range(_ROUNDS):
         if not left:
@@ -114,11 +105,8 @@ def _describe_known(context: Context, ids: Sequence[str]) -> list[Mapping[str, A
                 raise
             left = [one for one in left if one not in missing]
     # EC2 names them one by one: a filter by id leaves out what it does not know.
-    found: list[Mapping[str, Any]] = []
-    for chunk in chunks(left, MOST_VALUES):
-        filters = [{"Name": "instance-id", "Values": list(chunk)}]
-        found += pages(context, "ec2", "DescribeInstances", "Reservations", {"Filters": filters, "MaxResults": PAGE})
-    return found
+    filters = ({"Name": "instance-id", "Values": list(chunk)} for chunk in chunks(left, MOST_VALUES))
+    return [one for by_id in filters for one in _matching(context, [by_id])]
 
 
 def _seen(
@@ -140,13 +128,12 @@ def _seen(
     )
 
 
-def instance(described: Mapping[str, Any], reservation: str = "", *, listed: bool = True) -> Instance:
+def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
     """Put an instance as EC2 describes it into the core's words; its weight is 1. Pure.
 
     Args:
         described: EC2's `Instance`.
         reservation: The reservation, which is the resource where no fleet or group launched it.
-        listed: False where the answer to its creation describes it.
     """
     its_tags = tags.read(described.get("Tags"))
     reason = described.get("StateReason") or {}
@@ -164,7 +151,7 @@ def instance(described: Mapping[str, Any], reservation: str = "", *, listed: boo
         price_type="spot" if described.get("InstanceLifecycle") == "spot" else "ondemand",
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
         tags=its_tags,
-        listed=listed,
+        listed=True,
         # Code and sentence; EC2 mostly begins the sentence with the code already. "pending" has a reason of its own.
         message="" if code == "pending" else message if message.startswith(code) else f"{code}: {message}",
     )
@@ -176,19 +163,37 @@ def utc(at: datetime | None) -> datetime | None:
 
 
 def announced(context: Context, instance_id: str, **known: Any) -> Instance:  # noqa: ANN401 - fields of Instance
-    """Give an instance that only the answer to its creation names (instant fleet, group): pending, launched now.
-
-    Args:
-        context: The context.
-        instance_id: Its id.
-        known: What else is known of it (`instance_type`, `zone`, `price_type`, `resource_id`, `weight`).
-    """
+    """Give an instance that only the answer to its creation names (instant fleet, group): pending, launched now."""
     return Instance(instance_id=instance_id, launch_time=context.clock.now(), listed=False, **known)
 
 
-def weighed(one: Instance, weights: Mapping[str, int]) -> Instance:
-    """Give an instance the weight of its type; a type that is not in `weights` counts 1. Pure."""
-    return replace(one, weight=float(weights.get(one.instance_type, 1)))
+def noted(instance_id: str, instance_type: str, zone: str, *, spot: bool) -> dict[str, Any]:
+    """Give what the journal keeps of an instance that a call has launched; `launched` reads it. Pure."""
+    return {"id": instance_id, "type": instance_type, "zone": zone, "spot": spot}
+
+
+def launched(note: Mapping[str, Any], resource_id: str, units: Mapping[str, int], at: datetime) -> Instance:
+    """Give an instance as `noted` in the journal, known by its creation alone. Pure."""
+    return Instance(
+        instance_id=note["id"],
+        resource_id=resource_id,
+        instance_type=note["type"],
+        zone=note["zone"],
+        price_type="spot" if note["spot"] else "ondemand",
+        launch_time=at,
+        weight=float(units.get(note["type"], 1)),
+        listed=False,
+    )
+
+
+def weights(template: Template | None) -> Mapping[str, int]:
+    """Give the units of each instance type that a template names. Pure."""
+    return {**template.vm_types_on_demand, **template.vm_types} if template else EMPTY
+
+
+def weighed(one: Instance, units: Mapping[str, int]) -> Instance:
+    """Give an instance the weight of its type; a type that is not in `units` counts 1. Pure."""
+    return replace(one, weight=float(units.get(one.instance_type, 1)))
 
 
 @dataclass(slots=True)
@@ -199,7 +204,8 @@ class _Ended:
     faults: dict[str, Fault] = field(default_factory=dict)
 
 
-def release(context: Context, releases: Sequence[Release]) -> tuple[Released, ...]:
+@hookimpl
+def release_instances(releases: Sequence[Release], context: Context) -> tuple[Released, ...]:
     """End exactly the machines of these releases by TerminateInstances, all together.
 
     For machines that nothing replaces: of RunInstances, of instant fleets, of what is frozen.
@@ -226,8 +232,7 @@ def terminate(
 ) -> tuple[frozenset[str], Mapping[str, Fault]]:
     """End exactly these machines, 1,000 a call.
 
-    EC2 refuses a batch for one bad id: what it does not know is gone, unless it was launched under 5 minutes ago and
-    never listed; an id that the refusal names is told apart, else the batch is halved until the culprit stands alone.
+    What EC2 does not know is gone, unless it was launched under 5 minutes ago and never listed.
 
     Args:
         context: The context.
@@ -240,8 +245,19 @@ def terminate(
     """
     by_id = {machine.instance_id: machine for machine in machines}
     young = {i for i, machine in by_id.items() if _is_young(machine, context.clock.now())}
+    return terminate_ids(context, request_id, by_id, step, young)
+
+
+def terminate_ids(
+    context: Context, request_id: str, ids: Iterable[str], step: str, young: Collection[str] = ()
+) -> tuple[frozenset[str], Mapping[str, Fault]]:
+    """End instances as `terminate` does; those in `young` EC2 may not know yet.
+
+    EC2 refuses a batch for one bad id: one that the refusal names is told apart, else the batch is halved until the
+    culprit stands alone.
+    """
     ended = _Ended()
-    for number, chunk in enumerate(chunks(tuple(by_id), MOST_IDS)):
+    for number, chunk in enumerate(chunks(tuple(ids), MOST_IDS)):
         batches = [list(chunk)]
         while batches:
             batches += _terminate_batch(context, (request_id, f"{step}-{number}"), batches.pop(), young, ended)
@@ -253,7 +269,7 @@ def _is_young(machine: Machine, now: datetime) -> bool:
 
 
 def _terminate_batch(
-    context: Context, place: tuple[str, str], ids: list[str], young: set[str], ended: _Ended
+    context: Context, place: tuple[str, str], ids: list[str], young: Collection[str], ended: _Ended
 ) -> list[list[str]]:
     """Send one batch, take down what became of it, and give the batches to send in its place."""
     try:
@@ -267,7 +283,7 @@ def _terminate_batch(
     return []
 
 
-def _after_refusal(error: CloudError, ids: list[str], young: set[str], ended: _Ended) -> list[list[str]]:
+def _after_refusal(error: CloudError, ids: list[str], young: Collection[str], ended: _Ended) -> list[list[str]]:
     fault = error.fault
     unknown = missing_instance_ids(fault).intersection(ids)
     named = unknown or named_instances(fault.message).intersection(ids)

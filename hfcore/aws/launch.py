@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags as tagging
@@ -16,27 +17,36 @@ from hfcore.models import EMPTY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hfcore.aws.images import Image
     from hfcore.models import Template
 
 TAGGED = ("instance", "volume")
 
+VERSION = "1"
+"""Our launch templates have this one version; `$Latest` would change under a replay."""
+
 
 def launch_data(
-    template: Template, *, image: Image, user_data: bytes, tags: Mapping[str, str], base: Mapping[str, Any] = EMPTY
+    template: Template,
+    *,
+    image_id: str = "",
+    root_device: str = "",
+    user_data: bytes,
+    tags: Mapping[str, str],
+    base: Mapping[str, Any] = EMPTY,
 ) -> dict[str, Any]:
     """Build `RequestLaunchTemplateData`.
 
     Args:
         template: The template.
-        image: Its image, with the root device where its root volume is changed.
+        image_id: Its image; empty where it names none.
+        root_device: That image's root device (`/dev/xvda`), where its root volume is changed.
         user_data: Content of its start-up script; empty for none.
         tags: Tags for instances and volumes.
         base: Data of the user's own launch template, over which the template's fields go.
     """
     data: dict[str, Any] = {"MetadataOptions": {"HttpTokens": "required"}} | _base(template, base)
-    if image.image_id:
-        data["ImageId"] = image.image_id
+    if image_id:
+        data["ImageId"] = image_id
     if template.key_name:
         data["KeyName"] = template.key_name
     if template.instance_profile:
@@ -44,8 +54,8 @@ def launch_data(
         data["IamInstanceProfile"] = {kind: template.instance_profile}
     if template.security_group_ids:
         data |= _security_groups(list(template.security_group_ids), data.get("NetworkInterfaces"))
-    if image.root_device:
-        data["BlockDeviceMappings"] = _block_devices(template, image.root_device, data.get("BlockDeviceMappings", ()))
+    if root_device:
+        data["BlockDeviceMappings"] = _block_devices(template, root_device, data.get("BlockDeviceMappings", ()))
     if user_data:
         data["UserData"] = base64.b64encode(user_data).decode()
     data["TagSpecifications"] = _tag_specifications(tags, data.get("TagSpecifications", ()))
@@ -82,6 +92,21 @@ def _tag_specifications(tags: Mapping[str, str], base: list[dict[str, Any]] | tu
     before = {one["ResourceType"]: tagging.read(one.get("Tags")) for one in base}
     merged = before | {kind: before.get(kind, {}) | dict(tags) for kind in TAGGED}
     return [part for kind in sorted(merged) for part in tagging.specifications(merged[kind], kind)]
+
+
+def versioned(launch_template: str) -> dict[str, str]:
+    """Name one of our launch templates, as every API takes it."""
+    return {"LaunchTemplateName": launch_template, "Version": VERSION}
+
+
+def as_price(dollars: float | None) -> str | None:
+    """Give US dollars an hour as every API takes them."""
+    return None if dollars is None else f"{dollars:.6f}".rstrip("0").rstrip(".")
+
+
+def hyphenated(strategy: str) -> str:
+    """Give an allocation strategy as EC2 Fleet and Auto Scaling spell it, such as `price-capacity-optimized`. Pure."""
+    return re.sub(r"([A-Z])", r"-\1", strategy).lower()
 
 
 def without_user_data(data: Mapping[str, Any]) -> dict[str, Any]:

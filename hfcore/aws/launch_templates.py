@@ -5,8 +5,9 @@ User data travels in them alone, and is written nowhere else.
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hfcore
@@ -14,19 +15,21 @@ from hfcore.aws import images, tags
 from hfcore.aws.calls import ask, once, repeat
 from hfcore.aws.errors import lost_launch_template
 from hfcore.aws.launch import digest, launch_data, without_user_data
+from hfcore.config import expanded
 from hfcore.errors import CloudError, ConfigError
 from hfcore.models import EMPTY, Fault, FaultKind, PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hfcore.context import Context, Intent
     from hfcore.models import Request, Template
 
 T = TypeVar("T")
 
-VERSION = "1"
-"""Ours have this one version; `$Latest` would change under a replay."""
+MOST_USER_DATA = 16 * 1024
+"""Bytes of a start-up script, before it is encoded (EC2 user guide, user data)."""
 
 _STEP = "launch-template"
 _EXISTS = "InvalidLaunchTemplateName.AlreadyExistsException"
@@ -70,9 +73,7 @@ def shared(context: Context, request: Request, template: Template) -> str:
     key, base = _known(context, template)
     if name := context.memory.recall(key):
         return str(name)
-    data = _content(context, template, base=base)
-    name = f"hfcore-{digest(data)}"
-    parameters, secret = _creation(name, data, tags.ours(context, template.template_id))
+    name, parameters, secret = _creation(context, template, base=base)
     # The name is a hash of the content, our owner tag included: what has it already is what we want.
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
     repeat(*place, secret=secret, accept=(_EXISTS,))
@@ -92,9 +93,7 @@ def own(context: Context, request: Request, template: Template) -> str:
         CloudError: AWS refused, or one of this name is not ours.
         ConfigError: The start-up script can't be read.
     """
-    name = own_name(request)
-    data = _content(context, template, request.request_id)
-    parameters, secret = _creation(name, data, tags.ours(context, template.template_id, request.request_id))
+    name, parameters, secret = _creation(context, template, request)
 
     def adopt(_intent: Intent, _fault: Fault) -> Mapping[str, Any] | None:
         found = ask(context, "ec2", "DescribeLaunchTemplates", {"LaunchTemplateNames": [name]}, name)["LaunchTemplates"]
@@ -131,12 +130,9 @@ def planned(
         request: The request whose own it would be; `None` for a shared one.
     """
     key, base = _known(context, template)
-    request_id = request.request_id if request else ""
     if not request and (known := context.memory.recall(key)):
         return str(known), ()
-    data = _content(context, template, request_id, base=base)
-    name = own_name(request) if request else f"hfcore-{digest(data)}"
-    parameters, _ = _creation(name, data, tags.ours(context, template.template_id, request_id))
+    name, parameters, _ = _creation(context, template, request, base=base)
     return name, (PlannedCall(service="ec2", operation="CreateLaunchTemplate", parameters=parameters),)
 
 
@@ -144,18 +140,33 @@ def user_data(context: Context, template: Template) -> bytes:
     """Read a template's start-up script; a relative path starts at the conf folder.
 
     Raises:
-        ConfigError: It can't be read.
+        ConfigError: It can't be read, is no regular file, or is larger than EC2 takes (16 KiB before encoding).
     """
     if not template.user_data_script:
         return b""
-    path = context.conf_dir / Path(template.user_data_script).expanduser()
+    path = context.conf_dir / expanded(template.user_data_script)
     try:
-        return path.read_bytes()
-    except OSError as error:
+        content = _regular_content(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"template {template.template_id}: userDataScript {path} can't be read: {error.strerror}",
+            f"template {template.template_id}: userDataScript {path} can't be read: {why}",
             hint="correct the path, or let the user that runs hfcore read it",
         ) from error
+    if len(content) > MOST_USER_DATA:
+        raise ConfigError(
+            f"template {template.template_id}: userDataScript {path} is larger than {MOST_USER_DATA} bytes",
+            hint="let a short script fetch the rest",
+        )
+    return content
+
+
+def _regular_content(path: Path) -> bytes:
+    """Read what may be sent and one byte more; a pipe or a device would never end."""
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        return file.read(MOST_USER_DATA + 1)
 
 
 def _known(context: Context, template: Template) -> tuple[str, Mapping[str, Any] | None]:
@@ -179,20 +190,33 @@ def _known(context: Context, template: Template) -> tuple[str, Mapping[str, Any]
     return f"launch-template:{context.region}:{digest(content)}", base
 
 
-def _content(
-    context: Context, template: Template, request_id: str = "", *, base: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def _creation(
+    context: Context, template: Template, request: Request | None = None, *, base: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Give a launch template's name, CreateLaunchTemplate's parameters as they may be written down, and the secret one.
+
+    Args:
+        context: The context.
+        template: The template.
+        request: The request whose own it is; `None` for a shared one, named by its content.
+        base: The user's data, where it was asked for already.
+    """
+    request_id = request.request_id if request else ""
     base = _base(context, template) if base is None else base
     image = images.image_id(context, template.image_id)
     named = image or base.get("ImageId", "")
-    root = images.root_device(context, named) if named and images.needs_root_device(template) else ""
-    return launch_data(
+    data = launch_data(
         template,
-        image=images.Image(image_id=image, root_device=root),
+        image_id=image,
+        root_device=images.root_device(context, named) if named and images.needs_root_device(template) else "",
         user_data=user_data(context, template),
         tags=tags.of_instances(context, template, request_id),
         base=base,
     )
+    name = own_name(request) if request else f"hfcore-{digest(data)}"
+    its_tags = tags.specifications(tags.ours(context, template.template_id, request_id), "launch-template")
+    shown = {"LaunchTemplateData": without_user_data(data), "TagSpecifications": its_tags}
+    return name, {"LaunchTemplateName": name, **shown}, {"LaunchTemplateData": data}
 
 
 def _base(context: Context, template: Template) -> Mapping[str, Any]:
@@ -215,13 +239,3 @@ def _pruned(value: Any, shape: Any) -> Any:  # noqa: ANN401 - AWS's documents, a
     if shape.type_name == "structure":
         return {key: _pruned(one, shape.members[key]) for key, one in value.items() if key in shape.members}
     return [_pruned(one, shape.member) for one in value] if shape.type_name == "list" else value
-
-
-def _creation(name: str, data: Mapping[str, Any], own_tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give CreateLaunchTemplate's parameters as they may be written down, and those that are sent instead."""
-    parameters = {
-        "LaunchTemplateName": name,
-        "LaunchTemplateData": without_user_data(data),
-        "TagSpecifications": tags.specifications(own_tags, "launch-template"),
-    }
-    return parameters, {"LaunchTemplateData": dict(data)}

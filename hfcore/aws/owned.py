@@ -10,29 +10,30 @@ from hfcore.aws.instances import describe_live, utc
 from hfcore.models import OwnedResource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from hfcore.context import Context
 
 
 def common(context: Context) -> tuple[OwnedResource, ...]:
-    """List live instances and launch templates of ours; asked once for all plug-ins of one call.
-
-    Raises:
-        CloudError: EC2 could not be asked.
-    """
-    return (*_instances(context), *_launch_templates(context))
+    """List live instances and launch templates of ours; asked once for all plug-ins of one call."""
+    live = describe_live(context).instances.values()
+    instances = (resource("instance", i.instance_id, i.tags, i.launch_time, status=i.status.value) for i in live)
+    return (*instances, *_launch_templates(context))
 
 
-def _instances(context: Context) -> tuple[OwnedResource, ...]:
-    return tuple(
-        OwnedResource(
-            kind="instance",
-            resource_id=one.instance_id,
-            request_id=one.tags.get(tags.REQUEST, ""),
-            template_id=one.tags.get(tags.TEMPLATE, ""),
-            status=one.status.value,
-            created_at=one.launch_time,
-        )
-        for one in describe_live(context).instances.values()
+def resource(
+    kind: str, resource_id: str, its_tags: Mapping[str, str], created_at: datetime | None, *, status: str = "active"
+) -> OwnedResource:
+    """Give what reconcile is told of a thing of ours; its tags say whose it is."""
+    return OwnedResource(
+        kind=kind,
+        resource_id=resource_id,
+        request_id=its_tags.get(tags.REQUEST, ""),
+        template_id=its_tags.get(tags.TEMPLATE, ""),
+        status=status,
+        created_at=utc(created_at),
     )
 
 
@@ -40,17 +41,9 @@ def _launch_templates(context: Context) -> tuple[OwnedResource, ...]:
     def make() -> tuple[OwnedResource, ...]:
         parameters = {"Filters": tags.filters(context), "MaxResults": 200}
         found = pages(context, "ec2", "DescribeLaunchTemplates", "LaunchTemplates", parameters)
-        read = [(one, tags.read(one.get("Tags"))) for one in found]
         return tuple(
-            OwnedResource(
-                kind="launch-template",
-                resource_id=one["LaunchTemplateName"],
-                request_id=its.get(tags.REQUEST, ""),
-                template_id=its.get(tags.TEMPLATE, ""),
-                status="active",
-                created_at=utc(one.get("CreateTime")),
-            )
-            for one, its in read
+            resource("launch-template", one["LaunchTemplateName"], tags.read(one.get("Tags")), one.get("CreateTime"))
+            for one in found
         )
 
     return context.cache.once(("aws-launch-templates", context.region, context.endpoint), make)

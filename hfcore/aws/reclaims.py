@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws.calls import pages
 from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_live, utc
 from hfcore.errors import CloudError
+from hfcore.hookspecs import hookimpl
 from hfcore.models import Fault, FaultKind, MachineStatus, Reclaim
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ EVENTS = ("instance-retirement", "instance-stop")
 _STOPPED = frozenset({MachineStatus.STOPPING, MachineStatus.STOPPED})
 
 
-def reclaimed(machines: Sequence[Machine], context: Context) -> tuple[Reclaim, ...]:
+@hookimpl
+def reclaimed_instances(machines: Sequence[Machine], context: Context) -> tuple[Reclaim, ...]:
     """Find which of these live machines AWS takes back; the questions are asked once for all plug-ins of one call.
 
     One DescribeInstances for each 1,000 live machines, one DescribeInstanceStatus, one DescribeSpotInstanceRequests if

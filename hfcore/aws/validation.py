@@ -51,6 +51,13 @@ def warning(field: str, message: str) -> Problem:
     return Problem(field=field, message=message, severity=Severity.WARNING)
 
 
+def ineffective_on_demand(template: Template) -> Iterator[Problem]:
+    """Find the fields that say something of Spot alone, where a template buys on demand alone."""
+    for field in ("allocationStrategy", "poolsCount", "percentOnDemand"):
+        if is_set(template, field):
+            yield warning(field, "has no effect: priceType is ondemand")
+
+
 def _machines(template: Template) -> Iterator[Problem]:
     if template.launch_template_version and not template.launch_template_id:
         yield Problem(field="launchTemplateVersion", message="needs launchTemplateId")

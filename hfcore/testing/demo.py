@@ -116,8 +116,8 @@ def run(templates: Path, console: Console) -> int:
         reclaims = instance.call("getReturnRequests", {})
         _prove("nothing of ours is reported as reclaimed", not reclaims["requests"])
         left = _sandbox_tells(made, "state")
-        alive = [one for one in left["instances"] if one["state"] not in {"shutting-down", "terminated"}]
-        _prove("nothing of ours is left in AWS", not alive and not left["groups"])
+        alive = [one for one in left["instances"] if one["State"]["Name"] not in {"shutting-down", "terminated"}]
+        _prove("nothing of ours is left in AWS", not alive and not _groups(made))
         _prove("no rule of AWS was broken", not left["violations"])
         _close(shown, console)
     except DemoError as error:
@@ -177,6 +177,16 @@ def _prove(what: str, holds: bool) -> None:  # noqa: FBT001 - reads as a sentenc
 def _sandbox_tells(made: sandbox.Sandbox, what: str) -> Any:  # noqa: ANN401 - the sandbox's own JSON
     with urlopen(f"{made.endpoint_url}/_control/{what}", timeout=10) as answer:  # noqa: S310 - loopback
         return json.load(answer)
+
+
+def _groups(made: sandbox.Sandbox) -> list[Any]:
+    import boto3
+
+    known = made.environment
+    session = boto3.Session(known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"], region_name=made.region)
+    client = session.client("autoscaling", endpoint_url=made.endpoint_url)
+    groups = client.describe_auto_scaling_groups()["AutoScalingGroups"]
+    return [group for group in groups if "Status" not in group]
 
 
 def _environment(made: sandbox.Sandbox) -> dict[str, str]:

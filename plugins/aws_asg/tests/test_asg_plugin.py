@@ -10,7 +10,6 @@ import pytest
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.lifecycle import is_live
 from hfcore.models import FaultKind, MachineStatus, RequestStatus
-from hfcore.testing.aws import DropConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,7 @@ GROUPS, INSTANCES = "DescribeAutoScalingGroups", "DescribeInstances"
 
 
 def discovered(rig: Rig, request: Request) -> Discovery:
-    (found,) = rig.asg.discover_instances(rig.asked(request), rig.context())
+    (found,) = rig.asg.discover_instances(rig.asked(request), rig.context)
     return found
 
 
@@ -35,7 +34,7 @@ def two_zones(rig: Rig) -> tuple[str, ...]:
 
 
 def cleaned(rig: Rig, *requests: Request) -> list[bool]:
-    return [outcome.done for outcome in rig.asg.cleanup(requests, rig.context())]
+    return [outcome.done for outcome in rig.asg.cleanup(requests, rig.context)]
 
 
 def test_a_request_from_the_first_call_to_an_empty_account(rig: Rig) -> None:
@@ -82,7 +81,7 @@ def test_a_group_of_one_subnet_is_steady_without_a_call_until_it_is_frozen(rig: 
         request = rig.started(2)
     assert calls == {"CreateLaunchTemplate": 1, CREATE: 1}
     with rig.calls() as calls:
-        assert rig.asg.advance((request,), rig.context()) == ()
+        assert rig.asg.advance((request,), rig.context) == ()
     assert calls == {}
     assert rig.group(request).suspended == set()
 
@@ -236,7 +235,7 @@ def test_a_hundred_and_one_groups_take_one_call_more(rig: Rig) -> None:
     made = (rig.provision(first), rig.provision(last))
     rig.advance(120)
     with rig.calls() as calls:
-        found = rig.asg.discover_instances((made[0], *others, made[1]), rig.context())
+        found = rig.asg.discover_instances((made[0], *others, made[1]), rig.context)
     assert calls == {GROUPS: 2, INSTANCES: 1}
     assert [len(one.instances) for one in found] == [1] + [0] * 99 + [1]
 
@@ -252,7 +251,7 @@ def test_the_machines_of_a_return_are_asked_for_by_id_alone(rig: Rig) -> None:
 
 
 def discovered_return(rig: Rig, request: Request, *ids: str) -> Discovery:
-    (found,) = rig.asg.discover_instances((rig.return_question(request, *ids),), rig.context())
+    (found,) = rig.asg.discover_instances((rig.return_question(request, *ids),), rig.context)
     return found
 
 
@@ -260,10 +259,10 @@ def discovered_return(rig: Rig, request: Request, *ids: str) -> Discovery:
 def test_provisioning_again_launches_nothing_more(rig: Rig, zones: int, expected: dict[str, int]) -> None:
     request = rig.new_request(2, subnet_id=tuple(rig.subnets[:zones]))
     assert request.template
-    context = rig.context()
+    context = rig.context
     first = rig.asg.provision(request, request.template, context)
     with rig.calls() as calls:
-        assert rig.asg.provision(request, request.template, rig.context()) == first
+        assert rig.asg.provision(request, request.template, rig.context) == first
     assert calls == expected
     rig.advance(600)
     assert len(rig.live()) == 2
@@ -297,14 +296,14 @@ def test_no_start_up_script_reaches_the_journal_or_the_plan(rig: Rig) -> None:
     rig.settings.conf_dir.joinpath("start.sh").write_text("password=hunter2")
     request = rig.new_request(1, user_data_script="start.sh")
     assert request.template
-    assert "UserData" not in str(rig.asg.plan(request, request.template, rig.context()))
+    assert "UserData" not in str(rig.asg.plan(request, request.template, rig.context))
     with rig.death("before-call", CREATE):
         rig.provision(request)
     assert "UserData" not in str(rig.journal().steps(request.request_id))
 
 
 def test_an_unanswered_creation_is_found_by_its_name(rig: Rig) -> None:
-    rig.fail(CREATE, DropConnection(), after=True)
+    rig.fail(CREATE, "reset after")
     with rig.calls() as calls:
         request = rig.started(2)
     assert request.status is RequestStatus.IN_PROGRESS
@@ -314,7 +313,7 @@ def test_an_unanswered_creation_is_found_by_its_name(rig: Rig) -> None:
 
 
 def test_a_creation_that_did_not_arrive_stays_open_and_is_sent_again(rig: Rig) -> None:
-    rig.fail(CREATE, DropConnection())
+    rig.fail(CREATE, "reset before")
     request = rig.new_request(2)
     with pytest.raises(OutcomeUnknown):
         rig.provision(request)
@@ -323,7 +322,7 @@ def test_a_creation_that_did_not_arrive_stays_open_and_is_sent_again(rig: Rig) -
 
 
 def test_a_creation_that_can_not_be_found_out_stays_open(rig: Rig) -> None:
-    rig.fail(CREATE, DropConnection(), after=True)
+    rig.fail(CREATE, "reset after")
     rig.refuse(GROUPS, "AccessDenied", times=1, status=403)
     request = rig.new_request(2)
     with pytest.raises(OutcomeUnknown):
@@ -350,7 +349,7 @@ def test_a_replay_that_is_not_answered_proves_nothing_however_late(rig: Rig) -> 
     with rig.death("before-call", CREATE):
         rig.provision(request)
     rig.advance(301)
-    rig.fail(CREATE, DropConnection())
+    rig.fail(CREATE, "reset before")
     with pytest.raises(OutcomeUnknown):
         rig.provision(request)
     assert rig.provision(request).status is RequestStatus.IN_PROGRESS
@@ -405,21 +404,21 @@ def test_a_group_that_could_not_be_steadied_is_kept_and_steadied_later(rig: Rig)
     rig.refuse(SUSPEND, "Throttling", "Rate exceeded", times=3)
     request = rig.started(2, subnet_id=two_zones(rig))
     assert (request.status, rig.group(request).suspended) == (RequestStatus.IN_PROGRESS, set())
-    (made,) = rig.asg.advance((request,), rig.context())
+    (made,) = rig.asg.advance((request,), rig.context)
     request = rig.take_in(request, made)
     assert rig.group(request).suspended == {"AZRebalance"}
     assert (request.refills, request.resource_ids) == (True, (f"asg-hf-{request.request_id}",))
     with rig.calls() as calls:
-        assert rig.asg.advance((request,), rig.context()) == ()
+        assert rig.asg.advance((request,), rig.context) == ()
     assert calls == {}
 
 
 def test_a_freeze_that_fails_is_not_done_and_says_why(rig: Rig) -> None:
     request = rig.started(1)
     rig.refuse(SUSPEND, "AccessDenied", status=403)
-    (outcome,) = rig.asg.stop_launching((request,), rig.context())
+    (outcome,) = rig.asg.stop_launching((request,), rig.context)
     assert (outcome.done, outcome.faults[0].code) == (False, "AccessDenied")
-    (outcome,) = rig.asg.stop_launching((request,), rig.context())
+    (outcome,) = rig.asg.stop_launching((request,), rig.context)
     assert (outcome.done, outcome.faults) == (True, ())
 
 
@@ -496,8 +495,8 @@ def test_an_unanswered_departure_lowers_the_desired_capacity_once(rig: Rig, afte
     rig.advance(300)
     request = rig.keep(replace(rig.poll(request), frozen=False))
     victim = request.machine_ids[0]
-    rig.fail(LEAVE, DropConnection(), after=after)
-    (released,) = rig.asg.release_instances(rig.releases(victim), rig.context())
+    rig.fail(LEAVE, "reset after" if after else "reset before")
+    (released,) = rig.asg.release_instances(rig.releases(victim), rig.context)
     assert released.faults.keys() == {victim}
     assert rig.release(victim) == {victim}
     assert rig.group(request).desired == 1
@@ -509,10 +508,10 @@ def test_what_can_not_leave_is_told_machine_by_machine(rig: Rig) -> None:
     rig.advance(300)
     request = rig.keep(replace(rig.poll(request), frozen=False))
     rig.refuse(LEAVE, "ResourceContention", status=500, times=3)
-    (released,) = rig.asg.release_instances(rig.releases(request.machine_ids[0]), rig.context())
+    (released,) = rig.asg.release_instances(rig.releases(request.machine_ids[0]), rig.context)
     assert {i: fault.code for i, fault in released.faults.items()} == {request.machine_ids[0]: "ResourceContention"}
     rig.refuse(GROUPS, "AccessDenied", status=403)
-    (released,) = rig.asg.release_instances(rig.releases(*request.machine_ids), rig.context())
+    (released,) = rig.asg.release_instances(rig.releases(*request.machine_ids), rig.context)
     assert released.faults.keys() == set(request.machine_ids)
     assert rig.live() == set(request.machine_ids)
 
@@ -524,7 +523,7 @@ def test_settled_machines_of_many_requests_end_in_one_call(rig: Rig) -> None:
     wanted = (first.machine_ids[0], second.machine_ids[1], third.machine_ids[0])
     releases = rig.releases(*wanted)
     with rig.calls() as calls:
-        done = rig.asg.release_instances(releases, rig.context())
+        done = rig.asg.release_instances(releases, rig.context)
     assert calls == {"TerminateInstances": 1, GROUPS: 1, LEAVE: 1}
     assert [(one.request_id, set(one.ending)) for one in done] == [
         (r.request.request_id, {r.machines[0].instance_id}) for r in releases
@@ -536,7 +535,7 @@ def test_a_group_with_something_alive_in_it_is_not_deleted(rig: Rig) -> None:
     first, second = request.machine_ids
     rig.release(first)
     rig.advance(120)
-    (outcome,) = rig.asg.cleanup((request,), rig.context())
+    (outcome,) = rig.asg.cleanup((request,), rig.context)
     assert (outcome.done, [fault.subject for fault in outcome.faults]) == (False, [second])
     assert rig.live() == {second}
 
@@ -547,7 +546,7 @@ def test_a_stranger_in_the_group_is_named_and_lives(rig: Rig) -> None:
     rig.release(first)
     rig.advance(120)
     unaware = replace(request, machine_ids=(first,))
-    (outcome,) = rig.asg.cleanup((unaware,), rig.context())
+    (outcome,) = rig.asg.cleanup((unaware,), rig.context)
     assert (outcome.done, [fault.subject for fault in outcome.faults]) == (False, [second])
 
 
@@ -572,7 +571,7 @@ def test_the_dead_may_linger_in_a_group_that_is_deleted(rig: Rig) -> None:
 def test_a_group_that_is_gone_counts_as_stopped_and_cleaned(rig: Rig) -> None:
     request = rig.settled(1)
     rig.aws.region().groups.clear()
-    (outcome,) = rig.asg.stop_launching((request,), rig.context())
+    (outcome,) = rig.asg.stop_launching((request,), rig.context)
     assert outcome.done
     assert cleaned(rig, request) == [True]
 
@@ -627,7 +626,7 @@ def test_group_and_machines_gone_at_once_may_be_another_account(rig: Rig) -> Non
 def test_all_that_is_ours_is_listed(rig: Rig) -> None:
     request = rig.started(1)
     rig.advance(61)
-    owned = rig.asg.owned_resources(rig.context())
+    owned = rig.asg.owned_resources(rig.context)
     assert {(one.kind, one.request_id) for one in owned} == {
         ("group", request.request_id),
         ("instance", request.request_id),
@@ -643,7 +642,7 @@ def test_the_plan_is_what_is_sent(rig: Rig, zones: int, operations: list[str]) -
     fields = {"price_type": "spot", "vm_types": {"m5.large": 1, "m5.xlarge": 2}}
     request = rig.new_request(3, subnet_id=tuple(rig.subnets[:zones]), **fields)
     assert request.template
-    planned = rig.asg.plan(request, request.template, rig.context())
+    planned = rig.asg.plan(request, request.template, rig.context)
     assert rig.aws.calls == []
     rig.provision(request)
     assert [(call.operation, call.parameters) for call in planned[1:]] == [
@@ -656,14 +655,14 @@ def test_the_plan_is_what_is_sent(rig: Rig, zones: int, operations: list[str]) -
 def test_a_spot_notice_is_told(rig: Rig) -> None:
     request = rig.settled(2, price_type="spot")
     rig.aws.reclaim(request.machine_ids[0])
-    (found,) = rig.asg.reclaimed_instances(rig.machines_of(request), rig.context())
+    (found,) = rig.asg.reclaimed_instances(rig.machines_of(request), rig.context)
     assert found.instance_id == request.machine_ids[0]
 
 
 def test_the_alias_is_the_same_plug_in(rig: Rig) -> None:
     from hfcore.plugins import Plugins, installed
 
-    plugins = Plugins(installed("hfcore.providers"), logger=rig.context().logger)
+    plugins = Plugins(installed("hfcore.providers"), logger=rig.context.logger)
     alias = plugins.provider("autoscalinggroup")
     assert alias.candidate.distribution == "hfcore-aws-asg"
     assert alias.info == rig.asg.info

@@ -8,7 +8,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hfcore_aws_ec2fleet.about import INFO, problems
+from hfcore_aws_ec2fleet.plugin import INFO
+from hfcore_aws_ec2fleet.plugin import validate_template as problems
 from hfcore_aws_ec2fleet.requests import create_fleet, faults, keep
 
 from hfcore.aws.fleet_history import reason

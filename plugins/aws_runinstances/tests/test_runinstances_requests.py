@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hfcore_aws_runinstances.requests import Pool, instances, keep, pool_index, pools, run_instances, weights
+from hfcore_aws_runinstances.requests import Pool, instances, keep, pool_index, pools, run_instances
 
+from hfcore.aws.instances import weights
 from hfcore.models import Instance, Template
 
 TEMPLATE = Template(

@@ -8,7 +8,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hfcore_aws_spotfleet.about import INFO, problems
+from hfcore_aws_spotfleet.plugin import INFO
+from hfcore_aws_spotfleet.plugin import validate_template as problems
 from hfcore_aws_spotfleet.requests import request_spot_fleet
 
 from hfcore.models import Severity, Template

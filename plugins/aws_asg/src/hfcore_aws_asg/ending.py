@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hfcore.aws.calls import each, once, repeat
-from hfcore.aws.instances import LIVE, describe, release
+from hfcore.aws.discovery import outcome
+from hfcore.aws.instances import LIVE, describe, release_instances
 from hfcore.errors import CloudError
-from hfcore.models import Fault, FaultKind, Outcome, Released
+from hfcore.models import Fault, FaultKind
 from hfcore_aws_asg.groups import describe_groups, is_ending
 from hfcore_aws_asg.requests import group_name, not_found
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from hfcore.aws.instances import Seen
     from hfcore.context import Context
-    from hfcore.models import Machine, Release, Request
+    from hfcore.models import Machine, Outcome, Release, Released, Request
     from hfcore_aws_asg.groups import Group
 
 
@@ -34,41 +35,36 @@ class _Left:
     outside: list[Machine] = field(default_factory=list)
 
 
-def release_all(context: Context, releases: tuple[Release, ...]) -> tuple[Released, ...]:
+def release_all(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
     """End exactly these machines: members of a group that launches through the group, all others by EC2."""
-    left = _leave_groups(context, [one for one in releases if not one.request.frozen])
-    plain = [replace(one, machines=tuple(left[id(one)].outside)) if id(one) in left else one for one in releases]
-    ended = iter(release(context, [one for one in plain if one.machines]))
-    results = (next(ended) if one.machines else Released(request_id=one.request.request_id) for one in plain)
-    return tuple(
-        _merged(result, left[id(one)]) if id(one) in left else result
-        for one, result in zip(releases, results, strict=True)
-    )
+    left = _leave_groups(context, releases)
+    outside = [replace(one, machines=tuple(its.outside)) for one, its in zip(releases, left, strict=True)]
+    ended = release_instances(outside, context)
+    return tuple(_merged(one, its) for one, its in zip(ended, left, strict=True))
 
 
 def _merged(ended: Released, left: _Left) -> Released:
     return replace(ended, ending=ended.ending | left.ending, faults={**ended.faults, **left.faults})
 
 
-def _leave_groups(context: Context, releases: Sequence[Release]) -> dict[int, _Left]:
+def _leave_groups(context: Context, releases: Sequence[Release]) -> list[_Left]:
     """Take machines out of groups that still launch, each with its place in the desired capacity."""
-    left = {id(one): _Left() for one in releases}
-    if not releases:
-        return left
+    left = [_Left(outside=[*one.machines] if one.request.frozen else []) for one in releases]
+    launching = [(one, its) for one, its in zip(releases, left, strict=True) if not one.request.frozen]
     try:
-        groups = describe_groups(context, {one.request.request_id: one.request for one in releases}.values())
+        groups = describe_groups(context, (one.request for one, _ in launching))
     except CloudError as error:
-        for one in releases:
-            left[id(one)].faults = {m.instance_id: error.fault for m in one.machines}
+        for one, its in launching:
+            its.faults = {machine.instance_id: error.fault for machine in one.machines}
         return left
-    todo = [(one, machine) for one in releases for machine in one.machines]
-    each(lambda pair: _leave(context, *pair, groups.get(pair[0].request.request_id), left[id(pair[0])]), todo)
-    for one in releases:
-        _close(context, one, left[id(one)].ending)
+    todo = [(one, machine, its) for one, its in launching for machine in one.machines]
+    each(lambda its: _leave(context, groups.get(its[0].request.request_id), *its), todo)
+    for one, its in launching:
+        _close(context, one, its.ending)
     return left
 
 
-def _leave(context: Context, one: Release, machine: Machine, group: Group | None, left: _Left) -> None:
+def _leave(context: Context, group: Group | None, one: Release, machine: Machine, left: _Left) -> None:
     """Take one machine out of its group; a second time would lower the desired capacity twice."""
     instance_id = machine.instance_id
     member = group.members.get(instance_id) if group else None
@@ -106,24 +102,16 @@ def _step(instance_id: str) -> str:
     return f"leave-group-{instance_id}"
 
 
-def cleanup_all(context: Context, requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
-    """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them.
-
-    Raises:
-        CloudError: AWS could not be asked.
-    """
+def cleanup_all(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+    """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them."""
     groups = describe_groups(context, requests)
-    members = [instance_id for group in groups.values() for instance_id in group.members]
-    seen = describe(context, members) if members else None
+    seen = describe(context, [instance_id for group in groups.values() for instance_id in group.members])
 
     def cleaned(request: Request) -> Outcome:
         group = groups.get(request.request_id)
         if group is None or group.status:  # gone, or going already
-            return Outcome(request_id=request.request_id, done=True)
-        faults = _still_there(request, group, seen) if seen else ()
-        if not faults:
-            faults = _deleted(context, request)
-        return Outcome(request_id=request.request_id, done=not faults, faults=faults)
+            return outcome(request, ())
+        return outcome(request, _still_there(request, group, seen) or [_deleted(context, request)])
 
     return each(cleaned, requests)
 
@@ -142,10 +130,10 @@ def _is_dead(instance_id: str, member: Mapping[str, object], request: Request, s
     return known and instance_id in seen.missing
 
 
-def _deleted(context: Context, request: Request) -> tuple[Fault, ...]:
+def _deleted(context: Context, request: Request) -> Fault | None:
     parameters = {"AutoScalingGroupName": group_name(request), "ForceDelete": True}
     try:
         repeat(context, request.request_id, "delete-group", "autoscaling", "DeleteAutoScalingGroup", parameters)
     except CloudError as error:
-        return () if not_found(error.fault) else (error.fault,)
-    return ()
+        return None if not_found(error.fault) else error.fault
+    return None

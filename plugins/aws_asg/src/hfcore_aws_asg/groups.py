@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import tags
 from hfcore.aws.calls import ask, chunks, each, pages
 from hfcore.aws.discovery import Told, discover
-from hfcore.aws.instances import VISIBLE_AFTER, announced
+from hfcore.aws.instances import COMING, VISIBLE_AFTER, announced
+from hfcore.aws.owned import resource
 from hfcore.errors import CloudError
-from hfcore.models import Discovery, Fault, FaultKind, MachineStatus, OwnedResource, RequestKind
+from hfcore.models import Discovery, Fault, FaultKind, RequestKind
 from hfcore_aws_asg.requests import group_name, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hfcore.context import Context
-    from hfcore.models import Instance, Request
+    from hfcore.models import Instance, OwnedResource, Request
 
 PAGE = 100
 """Groups in one DescribeAutoScalingGroups (Auto Scaling API reference, MaxRecords)."""
 
 SHORT_AFTER = timedelta(seconds=60)
 """A group that is short for longer is asked why."""
-
-_ALIVE = frozenset({MachineStatus.PENDING, MachineStatus.RUNNING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +46,7 @@ class Group:
 
 
 def describe_groups(context: Context, requests: Iterable[Request]) -> Mapping[str, Group]:
-    """Ask for the groups of requests, by request id, 100 a call; one that is no more is absent.
-
-    Raises:
-        CloudError: Auto Scaling could not be asked.
-    """
+    """Ask for the groups of requests, by request id, 100 a call; one that is no more is absent."""
     ids = {group_name(request): request.request_id for request in requests}
 
     def ask_for(names: Iterable[str]) -> list[Group]:
@@ -78,21 +73,15 @@ def is_ending(member: Mapping[str, Any]) -> bool:
     return str(member["LifecycleState"]).startswith("Terminat")
 
 
-def discover_all(context: Context, requests: tuple[Request, ...]) -> tuple[Discovery, ...]:
-    """Show the machines of requests: those that open groups name, and those that are known, by id.
-
-    Raises:
-        CloudError: AWS could not be asked.
-    """
+def discover_all(requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+    """Show the machines of requests: those that open groups name, and those that are known, by id."""
     since = context.clock.now()
-    launching = {r.request_id for r in requests if r.kind is RequestKind.CREATE and not r.frozen}
-    groups = describe_groups(context, (r for r in requests if r.request_id in launching))
-    told = [_told(context, r, groups.get(r.request_id), launching=r.request_id in launching) for r in requests]
-    found = discover(context, told, since=since)
+    groups = describe_groups(context, filter(_may_launch, requests))
+    found = discover(context, [_told(context, one, groups.get(one.request_id)) for one in requests], since=since)
 
     def judged(pair: tuple[Request, Discovery]) -> Discovery:
         request, seen = pair
-        if request.request_id not in launching:
+        if not _may_launch(request):
             return seen
         group = groups.get(request.request_id)
         return _of_group(context, request, group, seen) if group else _without_group(context, request, seen)
@@ -100,12 +89,17 @@ def discover_all(context: Context, requests: tuple[Request, ...]) -> tuple[Disco
     return each(judged, zip(requests, found, strict=True))
 
 
-def _told(context: Context, request: Request, group: Group | None, *, launching: bool) -> Told:
+def _may_launch(request: Request) -> bool:
+    return request.kind is RequestKind.CREATE and not request.frozen
+
+
+def _told(context: Context, request: Request, group: Group | None) -> Told:
     """Let a group name new members; where it is no more, tags may show what it had launched last."""
     known = set(request.machine_ids)
     members = group.members.values() if group else ()
     new = tuple(_announced(context, request, one) for one in members if one["InstanceId"] not in known)
-    return Told(request=request, instances=new, by_tag=launching and group is None and not _is_new(context, request))
+    lost = group is None and _may_launch(request) and not _is_new(context, request)
+    return Told(request=request, instances=new, by_tag=lost)
 
 
 def _announced(context: Context, request: Request, member: Mapping[str, Any]) -> Instance:
@@ -121,7 +115,7 @@ def _announced(context: Context, request: Request, member: Mapping[str, Any]) ->
 
 def _of_group(context: Context, request: Request, group: Group, seen: Discovery) -> Discovery:
     """Give the verdict: a group tries for ever, so only what it wants now tells whether more will come."""
-    alive = sum(one.weight for one in seen.instances if one.instance_id in group.members and one.status in _ALIVE)
+    alive = sum(one.weight for one in seen.instances if one.instance_id in group.members and one.status in COMING)
     if group.status:
         return replace(seen, final=True, faults=(_deleted(request),))
     if alive >= group.desired:
@@ -158,22 +152,8 @@ def _deleted(request: Request) -> Fault:
 
 
 def owned_groups(context: Context) -> tuple[OwnedResource, ...]:
-    """List the groups with our owner tag.
-
-    Raises:
-        CloudError: Auto Scaling could not be asked.
-    """
+    """List the groups with our owner tag."""
     parameters = {"Filters": tags.filters(context), "MaxRecords": PAGE, "IncludeInstances": False}
     found = pages(context, "autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroups", parameters)
-    read = [(one, tags.read(one.get("Tags"))) for one in found]
-    return tuple(
-        OwnedResource(
-            kind="group",
-            resource_id=one["AutoScalingGroupName"],
-            request_id=its.get(tags.REQUEST, ""),
-            template_id=its.get(tags.TEMPLATE, ""),
-            status=one.get("Status") or "active",
-            created_at=one.get("CreatedTime"),
-        )
-        for one, its in read
-    )
+    groups = ((_group(one), one.get("CreatedTime")) for one in found)
+    return tuple(resource("group", one.name, one.tags, at, status=one.status or "active") for one, at in groups)

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hfcore.aws import tags
 from hfcore.aws.calls import SETTLED, each, once, repeat
+from hfcore.aws.discovery import outcome
 from hfcore.aws.errors import MADE_BEFORE
 from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, OutcomeUnknown
-from hfcore.models import RETRYABLE, Fault, FaultKind, Outcome, Provisioned
+from hfcore.models import RETRYABLE, Fault, FaultKind, Provisioned
 from hfcore_aws_asg.groups import describe_groups
 from hfcore_aws_asg.requests import AT_BIRTH, FROZEN, create_group, group_name, needs_steadying, not_found, suspension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from hfcore.context import Context, Intent
-    from hfcore.models import Request, Template
+    from hfcore.models import Outcome, Request, Template
 
 _CREATE = "create-group"
 _STEADY = "steady"
@@ -28,7 +29,7 @@ _TOO_LATE = Fault(
 )
 
 
-def provision(context: Context, request: Request, template: Template) -> Provisioned:
+def provision(request: Request, template: Template, context: Context) -> Provisioned:
     """Create the group of a request, or go on with one that was begun: then what is sent is what was written down.
 
     Raises:
@@ -51,20 +52,19 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
     return _made(request, steady=steady or _suspend(context, request, "suspend-at-birth", AT_BIRTH) is None)
 
 
-def steadied(context: Context, requests: Iterable[Request]) -> tuple[Provisioned, ...]:
+def steadied(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Suspend AZRebalance where that failed at the group's creation."""
     shaky = [request for request in requests if request.provider_data.get(_STEADY) is False]
     faults = each(lambda request: _suspend(context, request, "suspend-at-birth", AT_BIRTH), shaky)
     return tuple(_made(request, steady=True) for request, fault in zip(shaky, faults, strict=True) if fault is None)
 
 
-def stop(context: Context, requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
+def stop(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Suspend all by which groups launch; what runs stays, dead or alive. A group that is no more is done."""
 
     def stopped(request: Request) -> Outcome:
         fault = _suspend(context, request, "freeze", FROZEN)
-        done = fault is None or not_found(fault)
-        return Outcome(request_id=request.request_id, done=done, faults=() if done or not fault else (fault,))
+        return outcome(request, [fault] if fault and not not_found(fault) else [])
 
     return each(stopped, requests)
 

@@ -4,112 +4,75 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hfcore.aws import launch_templates, owned, reclaims, tags, validation
+from hfcore.aws.about import aws_provider
 from hfcore.hookspecs import hookimpl
-from hfcore.models import PlannedCall, ProviderInfo
-from hfcore_aws_asg import about
+from hfcore.models import PlannedCall
+from hfcore_aws_asg import ending, groups, launching, problems
+from hfcore_aws_asg.requests import AT_BIRTH, create_group, needs_steadying, suspension
 
 if TYPE_CHECKING:
     from hfcore.context import Context
-    from hfcore.models import (
-        Discovery,
-        Machine,
-        Outcome,
-        OwnedResource,
-        Problem,
-        Provisioned,
-        Reclaim,
-        Release,
-        Released,
-        Request,
-        Template,
-    )
+    from hfcore.models import OwnedResource, Problem, ProviderInfo, Request, Template
+
+IGNORED = {"fleetType": "a group is no fleet", "fleetRole": "a group makes no Spot fleet"}
+"""Template fields without effect here, each with the reason."""
+
+INFO = aws_provider(
+    "ASG",
+    "Machines by EC2 Auto Scaling groups, on demand, Spot and mixed.",
+    operations=(
+        "autoscaling:CreateAutoScalingGroup",
+        "autoscaling:DeleteAutoScalingGroup",
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
+        "autoscaling:SuspendProcesses",
+        "autoscaling:TerminateInstanceInAutoScalingGroup",
+    ),
+    permissions=("autoscaling:CreateOrUpdateTags", "iam:CreateServiceLinkedRole"),
+    without=(*IGNORED, "vmTypesOnDemand"),
+    call_budgets={
+        "request of n machines": "1 CreateAutoScalingGroup; 1 CreateLaunchTemplate for a template not yet known, 1 "
+        "SuspendProcesses where the template names several subnets",
+        "status of 1 to 50 requests": "1 DescribeAutoScalingGroups for each 100 open groups, 1 DescribeInstances for "
+        "each 1,000 machines; 1 DescribeInstances alone once they are complete",
+        "reasons for a shortfall": "1 DescribeScalingActivities for each group that is short after a minute",
+        "freeze on completion": "1 SuspendProcesses for each group",
+        "return of n machines": "1 TerminateInstances for each 1,000 machines; before the request has ended 1 "
+        "DescribeAutoScalingGroups, and 1 TerminateInstanceInAutoScalingGroup for each machine",
+    },
+)
+
+provision = hookimpl(launching.provision)
+advance = hookimpl(launching.steadied)
+discover_instances = hookimpl(groups.discover_all)
+stop_launching = hookimpl(launching.stop)
+release_instances = hookimpl(ending.release_all)
+reclaimed_instances = reclaims.reclaimed_instances
+cleanup = hookimpl(ending.cleanup_all)
 
 
 @hookimpl
 def provider_info() -> ProviderInfo:
     """Say what this plug-in is."""
-    return about.INFO
+    return INFO
 
 
 @hookimpl
 def validate_template(template: Template) -> tuple[Problem, ...]:
     """Find what is wrong with a template for Auto Scaling."""
-    from hfcore.aws import validation
-
-    return (*validation.common(template, ignored=about.IGNORED), *about.problems(template))
-
-
-@hookimpl
-def provision(request: Request, template: Template, context: Context) -> Provisioned:
-    """Create the group of a request, or go on with one that was begun."""
-    from hfcore_aws_asg import launching
-
-    return launching.provision(context, request, template)
-
-
-@hookimpl
-def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
-    """Suspend AZRebalance where that failed at the group's creation."""
-    from hfcore_aws_asg import launching
-
-    return launching.steadied(context, requests)
-
-
-@hookimpl
-def discover_instances(requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
-    """Show the machines that open groups name, and those that are known."""
-    from hfcore_aws_asg import groups
-
-    return groups.discover_all(context, requests)
-
-
-@hookimpl
-def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
-    """Suspend all by which groups launch."""
-    from hfcore_aws_asg import launching
-
-    return launching.stop(context, requests)
-
-
-@hookimpl
-def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
-    """End exactly these machines, so that their groups do not replace them."""
-    from hfcore_aws_asg import ending
-
-    return ending.release_all(context, releases)
-
-
-@hookimpl
-def reclaimed_instances(machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
-    """Find the machines that AWS takes back."""
-    from hfcore.aws.reclaims import reclaimed
-
-    return reclaimed(machines, context)
+    return (*validation.common(template, ignored=IGNORED), *problems.problems(template))
 
 
 @hookimpl
 def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
     """List instances, launch templates and groups of ours."""
-    from hfcore.aws import owned
-    from hfcore_aws_asg import groups
-
     return (*owned.common(context), *groups.owned_groups(context))
-
-
-@hookimpl
-def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
-    """Delete emptied groups; their launch templates are shared with others, and stay."""
-    from hfcore_aws_asg import ending
-
-    return ending.cleanup_all(context, requests)
 
 
 @hookimpl
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
     """Give the calls of `provision`."""
-    from hfcore.aws import launch_templates, tags
-    from hfcore_aws_asg.requests import AT_BIRTH, create_group, needs_steadying, suspension
-
     name, calls = launch_templates.planned(context, template)
     group = create_group(request, template, name, tags.of_instances(context, template, request.request_id))
     create = PlannedCall(service="autoscaling", operation="CreateAutoScalingGroup", parameters=group)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
-from hfcore.aws.launch_templates import VERSION
+from hfcore.aws.launch import as_price, hyphenated, versioned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,13 +22,6 @@ FROZEN: Final = ("Launch", "ReplaceUnhealthy", "AZRebalance")
 """Suspended once a request has ended: the group launches nothing, and ends nothing that lives."""
 
 MOST_REASONS = 5
-_SPOT = {
-    "capacityOptimized": "capacity-optimized",
-    "capacityOptimizedPrioritized": "capacity-optimized-prioritized",
-    "lowestPrice": "lowest-price",
-    "priceCapacityOptimized": "price-capacity-optimized",
-}
-_ON_DEMAND = {"lowestPrice": "lowest-price", "prioritized": "prioritized"}
 _FAILED = frozenset({"Failed", "Cancelled"})
 _CODE = re.compile(r"Instances\. (?P<code>[A-Z]\w+(?:\.\w+)*) - (?P<text>.*)", re.DOTALL)
 _VARYING = re.compile(r"\s*[(,;]?\s*Request ID: [0-9a-f-]+|\bi-[0-9a-f]{8,17}\b", re.IGNORECASE)
@@ -62,9 +55,7 @@ def create_group(request: Request, template: Template, launch_template: str, tag
     """
     name = group_name(request)
     room = max(template.vm_types.values()) if is_weighted(template) else 0
-    launch: dict[str, Any] = {
-        "LaunchTemplateSpecification": {"LaunchTemplateName": launch_template, "Version": VERSION}
-    }
+    launch: dict[str, Any] = {"LaunchTemplateSpecification": versioned(launch_template)}
     if template.vm_types:
         launch["Overrides"] = _overrides(template)
     return {
@@ -98,14 +89,14 @@ def _distribution(template: Template) -> dict[str, Any]:
     """Say the market always: left out, Auto Scaling buys everything on demand."""
     found: dict[str, Any] = {"OnDemandPercentageAboveBaseCapacity": percent_on_demand(template)}
     if template.allocation_strategy_on_demand:
-        found["OnDemandAllocationStrategy"] = _ON_DEMAND[template.allocation_strategy_on_demand]
+        found["OnDemandAllocationStrategy"] = hyphenated(template.allocation_strategy_on_demand)
     if template.price_type == "spot":
         strategy = spot_strategy(template)
-        found["SpotAllocationStrategy"] = _SPOT[strategy]
+        found["SpotAllocationStrategy"] = hyphenated(strategy)
         if strategy == "lowestPrice" and template.pools_count:
             found["SpotInstancePools"] = template.pools_count
         if template.max_spot_price is not None:
-            found["SpotMaxPrice"] = f"{template.max_spot_price:.6f}".rstrip("0").rstrip(".")
+            found["SpotMaxPrice"] = as_price(template.max_spot_price)
     return found
 
 

@@ -6,15 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws.calls import once
-from hfcore.aws.discovery import Told
+from hfcore.aws.discovery import Told, outcome
 from hfcore.aws.errors import lost_launch_template
-from hfcore.aws.fleet_terms import is_heterogeneous, weights
-from hfcore.aws.fleets import EC2_FLEET, described, end, end_late
-from hfcore.aws.instances import VISIBLE_AFTER, announced, describe, describe_by_request
+from hfcore.aws.fleet_terms import is_heterogeneous
+from hfcore.aws.fleets import described, end, end_late
+from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_by_request, launched, noted, weights
 from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, OutcomeUnknown
-from hfcore.models import Fault, FaultKind, MachineStatus, Outcome, Provisioned
-from hfcore_aws_ec2fleet.requests import faults, keep, terms
+from hfcore.models import Fault, FaultKind, MachineStatus, Provisioned
+from hfcore_aws_ec2fleet.requests import EC2_FLEET, faults, keep, terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from hfcore.aws.fleets import Fleet
     from hfcore.aws.instances import Seen
     from hfcore.context import Context, Intent
-    from hfcore.models import Instance, Request, Template
+    from hfcore.models import Instance, Outcome, Request, Template
 
 MOST_INSTANT = 25
 """Instant fleets in one DeleteFleets (EC2 API reference)."""
-
-_MARKETS = {True: "spot", False: "ondemand"}
 
 
 def provision(context: Context, request: Request, template: Template) -> Provisioned:
@@ -57,11 +55,12 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
         if left <= 0:
             break
     # An answer with neither machines nor reasons may be that to a replay: the machines are then looked for by tag.
+    units, now = weights(template), context.clock.now()
     final = left <= 0 or bool(refusals) or bool(outcomes[-1]["errors"])
     return Provisioned(
         request_id=request.request_id,
         resource_ids=tuple(outcome["fleet"] for outcome in outcomes),
-        instances=tuple(one for outcome in outcomes for one in _announced(context, outcome, template)),
+        instances=tuple(launched(one, made["fleet"], units, now) for made in outcomes for one in made["instances"]),
         faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals),
         provider_data={"final": final},
         final=final,
@@ -78,7 +77,7 @@ def _launch(context: Context, request: Request, template: Template, number: int,
         return {"fleet": found[0].resource_id, "instances": [_written(one) for one in found], "errors": []}
 
     def launch(name: str) -> Mapping[str, Any]:
-        asked = terms(context, request, name, units=units, on_demand=number > 0)
+        asked = terms(context, request, template, name, units=units, remainder=number > 0)
         place = (context, request.request_id, f"launch-{number}", "ec2", "CreateFleet")
         made = once(*place, asked, keep=keep, adopt=adopt)
         lost = [fault for fault in faults(made) if lost_launch_template(fault)]
@@ -109,7 +108,7 @@ def _by_tag(context: Context, request: Request) -> list[Instance]:
 
 
 def _written(one: Instance) -> dict[str, Any]:
-    return {"id": one.instance_id, "type": one.instance_type, "zone": one.zone, "spot": one.price_type == "spot"}
+    return noted(one.instance_id, one.instance_type, one.zone, spot=one.price_type == "spot")
 
 
 def _units(outcome: Mapping[str, Any], template: Template) -> float:
@@ -117,26 +116,10 @@ def _units(outcome: Mapping[str, Any], template: Template) -> float:
     return float(sum(units.get(one["type"], 1) for one in outcome["instances"]))
 
 
-def _announced(context: Context, outcome: Mapping[str, Any], template: Template) -> tuple[Instance, ...]:
-    units = weights(template)
-    return tuple(
-        announced(
-            context,
-            one["id"],
-            resource_id=outcome["fleet"],
-            instance_type=one["type"],
-            zone=one["zone"],
-            price_type=_MARKETS[one["spot"]],
-            weight=float(units.get(one["type"], 1)),
-        )
-        for one in outcome["instances"]
-    )
-
-
 def told(request: Request) -> Told:
     """Say what is known of a request: its machines by id, or by tag where AWS has not told them all."""
     final = bool(request.provider_data.get("final", True))
-    return Told(request=request, weights=weights(request.template), final=final, by_tag=None if final else True)
+    return Told(request=request, final=final, by_tag=None if final else True)
 
 
 def cleanup(context: Context, requests: Sequence[Request]) -> tuple[Outcome, ...]:
@@ -144,12 +127,7 @@ def cleanup(context: Context, requests: Sequence[Request]) -> tuple[Outcome, ...
 
     Deleting an instant fleet ends its instances (DeleteFleets), so the fleets' own lists decide. An instance that
     lives though its request does not know it is ended first.
-
-    Raises:
-        CloudError: AWS could not be asked.
     """
-    if not requests:
-        return ()
     fleets = described(context, EC2_FLEET, [one for request in requests for one in request.resource_ids])
     standing = {one: fleet for one, fleet in fleets.items() if not fleet.is_over}
     seen = describe(context, [i for fleet in standing.values() for i in _members(fleet)])
@@ -159,13 +137,12 @@ def cleanup(context: Context, requests: Sequence[Request]) -> tuple[Outcome, ...
         if (fault := _in_use(context, request, [standing[i] for i in request.resource_ids if i in standing], seen))
     }
     free = [request for request in requests if request.request_id not in blocked and standing]
-    failed = end(context, EC2_FLEET, free, "delete", most=MOST_INSTANT, terminating=True) if free else {}
-    outcomes = []
-    for request in requests:
-        its = [failed[one] for one in request.resource_ids if one in failed]
-        found = [blocked[request.request_id]] if request.request_id in blocked else its
-        outcomes.append(Outcome(request_id=request.request_id, done=not found, faults=tuple(found)))
-    return tuple(outcomes)
+    failed = end(context, EC2_FLEET, free, "delete", most=MOST_INSTANT, terminating=True)
+
+    def ended(request: Request) -> Outcome:
+        return outcome(request, [blocked.get(request.request_id), *map(failed.get, request.resource_ids)])
+
+    return tuple(map(ended, requests))
 
 
 def _members(fleet: Fleet) -> list[str]:

@@ -1,149 +1,135 @@
-"""The hooks of `EC2Fleet`."""
+"""The hooks of `EC2Fleet`: instant fleets (`instant`), and those of type request and maintain, which fill later."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hfcore.aws import fleet_terms, fleets, owned, reclaims, validation
+from hfcore.aws.about import aws_provider
+from hfcore.aws.fleet_discovery import discover_fleets, settled
+from hfcore.aws.fleet_remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Outcome, PlannedCall, ProviderInfo
-from hfcore_aws_ec2fleet import about
+from hfcore.models import Outcome
+from hfcore_aws_ec2fleet import instant, returns
+from hfcore_aws_ec2fleet.requests import EC2_FLEET, fills_later, fleet_type
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from hfcore.aws.discovery import Told
     from hfcore.context import Context
     from hfcore.models import (
         Discovery,
-        Machine,
         OwnedResource,
+        PlannedCall,
         Problem,
+        ProviderInfo,
         Provisioned,
-        Reclaim,
-        Release,
-        Released,
         Request,
         Template,
     )
+
+IGNORED = {"fleetRole": "EC2 Fleet works by its service-linked role"}
+"""Template fields without effect here, each with the reason."""
+
+INFO = aws_provider(
+    "EC2Fleet",
+    "Machines by EC2 Fleets of type instant, request and maintain, on demand, Spot and mixed.",
+    operations=(
+        "ec2:CreateFleet",
+        "ec2:DeleteFleets",
+        "ec2:DeleteLaunchTemplate",
+        "ec2:DescribeFleetHistory",
+        "ec2:DescribeFleetInstances",
+        "ec2:DescribeFleets",
+        "ec2:ModifyFleet",
+    ),
+    permissions=("iam:CreateServiceLinkedRole",),
+    without=IGNORED,
+    call_budgets={
+        "request": "1 CreateFleet, and 1 CreateLaunchTemplate (instant: for a template not yet known); an instant "
+        "fleet that is short: 1 DescribeFleets",
+        "status of 1 to 50 instant or settled requests": "1 DescribeInstances for each 1,000 machines",
+        "status of 1 to 50 open request and maintain fleets": "1 DescribeInstances by tag and 1 DescribeFleets; 1 "
+        "DescribeFleetInstances for each fleet with more than EC2 shows, or 1 DescribeInstances for missing machines",
+        "reasons for a shortfall": "1 DescribeFleetHistory for each fleet of a request short after 60 s",
+        "freeze": "1 DeleteFleets for each 100 request and maintain fleets",
+        "return of n machines": "1 TerminateInstances for each 1,000 machines; for open maintain fleets before that 1 "
+        "DescribeFleets, 1 ModifyFleet for each, and DescribeFleets until it is modified",
+    },
+)
+
+# Exactly these machines; an open `maintain` fleet is first told to want as many fewer.
+release_instances = hookimpl(returns.release)
+reclaimed_instances = reclaims.reclaimed_instances
 
 
 @hookimpl
 def provider_info() -> ProviderInfo:
     """Say what this plug-in is."""
-    return about.INFO
+    return INFO
 
 
 @hookimpl
 def validate_template(template: Template) -> tuple[Problem, ...]:
     """Find what is wrong with a template for EC2Fleet."""
-    return about.problems(template)
+    return (*validation.common(template, ignored=IGNORED), *fleet_terms.problems(template))
 
 
 @hookimpl
 def provision(request: Request, template: Template, context: Context) -> Provisioned:
     """Launch by an instant fleet, or make a fleet of type request or maintain, which fills later."""
-    from dataclasses import replace
-
-    from hfcore.aws import fleets
-    from hfcore_aws_ec2fleet import instant
-    from hfcore_aws_ec2fleet.requests import fleet_type, terms
-
-    request = replace(request, template=template)
-    kind = fleet_type(request)
-    if kind == "instant":
+    if not fills_later(request):
         return instant.provision(context, request, template)
-    made = fleets.provision(
-        context, fleets.EC2_FLEET, request, template, lambda name: terms(context, request, name, units=request.target)
-    )
-    return replace(made, refills=kind == "maintain")
+    made = fleets.provision(context, EC2_FLEET, request, template)
+    return replace(made, refills=fleet_type(request) == "maintain")
 
 
 @hookimpl
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Buy on demand what Spot has left of requests of price type heterogeneous, once its time is over."""
-    from hfcore.aws.fleet_remainders import buy_remainders
-    from hfcore.aws.fleets import EC2_FLEET
-    from hfcore.aws.launch_templates import own_name
-    from hfcore_aws_ec2fleet.requests import fills_later, terms
-
-    def on_demand(request: Request, units: int) -> dict[str, Any]:
-        return terms(context, request, own_name(request), units=units, on_demand=True)
-
-    return buy_remainders(context, EC2_FLEET, tuple(filter(fills_later, requests)), on_demand)
+    return buy_remainders(context, EC2_FLEET, filter(fills_later, requests))
 
 
 @hookimpl
 def discover_instances(requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
     """Show the machines of instant fleets, settled requests and returns by their ids, those of other fleets by tag."""
-    from hfcore.aws.discovery import discover
-    from hfcore.aws.fleet_discovery import discover_open, settled
-    from hfcore.aws.fleets import EC2_FLEET
-    from hfcore_aws_ec2fleet.instant import told
-    from hfcore_aws_ec2fleet.requests import fills_later
 
-    by_id = tuple(settled(one) or told(one) for one in requests if settled(one) or not fills_later(one))
-    by_tag = tuple(one for one in requests if fills_later(one) and not settled(one))
-    return (*discover(context, by_id), *discover_open(context, EC2_FLEET, by_tag))
+    def known(request: Request) -> Told | None:
+        return settled(request) or (None if fills_later(request) else instant.told(request))
+
+    return discover_fleets(context, EC2_FLEET, requests, known)
 
 
 @hookimpl
 def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Delete fleets of type request and maintain without their machines; an instant fleet launches nothing more."""
-    from hfcore.aws.fleets import EC2_FLEET, freeze
-    from hfcore_aws_ec2fleet.requests import fills_later
-    from hfcore_aws_ec2fleet.returns import forget_lowered
-
-    filling = tuple(filter(fills_later, requests))
+    filling, at_once = _parted(requests)
     for request in filling:
-        forget_lowered(context, request)
-    rest = (Outcome(request_id=one.request_id, done=True) for one in requests if one not in filling)
-    return (*rest, *freeze(context, EC2_FLEET, filling))
-
-
-@hookimpl
-def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
-    """End exactly these machines; an open `maintain` fleet is first told to want as many fewer."""
-    from hfcore_aws_ec2fleet.returns import release
-
-    return release(context, releases)
-
-
-@hookimpl
-def reclaimed_instances(machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
-    """Find the machines that AWS takes back."""
-    from hfcore.aws.reclaims import reclaimed
-
-    return reclaimed(machines, context)
+        returns.forget_lowered(context, request)
+    done = (Outcome(request_id=request.request_id, done=True) for request in at_once)
+    return (*done, *fleets.freeze(context, EC2_FLEET, filling))
 
 
 @hookimpl
 def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
     """List instances, launch templates and fleets of ours; instant fleets can't be listed (DescribeFleets)."""
-    from hfcore.aws import fleets, owned
-
-    return (*owned.common(context), *fleets.owned(context, fleets.EC2_FLEET))
+    return (*owned.common(context), *fleets.owned_fleets(context, EC2_FLEET))
 
 
 @hookimpl
 def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Delete emptied instant fleets, and the own launch templates of the other fleets."""
-    from hfcore.aws import fleets
-    from hfcore_aws_ec2fleet import instant
-    from hfcore_aws_ec2fleet.requests import fills_later
-
-    filling = tuple(filter(fills_later, requests))
-    at_once = tuple(one for one in requests if one not in filling)
-    return (*instant.cleanup(context, at_once), *fleets.cleanup(context, fleets.EC2_FLEET, filling))
+    filling, at_once = _parted(requests)
+    return (*instant.cleanup(context, at_once), *fleets.cleanup(context, EC2_FLEET, filling))
 
 
 @hookimpl
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
     """Give the calls of `provision`, as they are if the first fleet has all of it."""
-    from dataclasses import replace
+    return fleets.plan(context, EC2_FLEET, request, template, own=fills_later(request))
 
-    from hfcore.aws import launch_templates
-    from hfcore_aws_ec2fleet.requests import fills_later, terms
 
-    request = replace(request, template=template)
-    name, calls = launch_templates.planned(context, template, request if fills_later(request) else None)
-    parameters = terms(context, request, name, units=request.target)
-    return (*calls, PlannedCall(service="ec2", operation="CreateFleet", parameters=parameters))
+def _parted(requests: tuple[Request, ...]) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
+    """Tell requests whose fleets fill later from those of instant fleets."""
+    filling = tuple(filter(fills_later, requests))
+    return filling, tuple(one for one in requests if one not in filling)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
-from hfcore.aws.fleet_terms import as_time, configs, on_demand_units, spot_until, strategies
+from hfcore.aws.fleet_terms import configs, expiry, on_demand_units, spot_until, strategies
+from hfcore.aws.fleets import FleetApi
+from hfcore.aws.instances import noted
+from hfcore.aws.launch import hyphenated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,30 +32,34 @@ def fills_later(request: Request) -> bool:
 
 
 def terms(
-    context: Context, request: Request, launch_template: str, *, units: int, on_demand: bool = False
+    context: Context, request: Request, template: Template, launch_template: str, *, units: int, remainder: bool = False
 ) -> dict[str, Any]:
-    """Build CreateFleet's parameters for (a part of) a request, without the token.
-
-    Args:
-        context: The context, for the tags.
-        request: The request, with its template.
-        launch_template: Name of the launch template, which says what the overrides do not.
-        units: The target.
-        on_demand: Whether this is what Spot has left of a request of price type heterogeneous.
-
-    Raises:
-        ValueError: The request is stored without its template.
-    """
-    template, kind = request.template, fleet_type(request)
-    if template is None:
-        raise ValueError(f"request {request.request_id} is stored without its template")
+    """Build CreateFleet's parameters for a request, or for what Spot has left of it (`FleetApi.terms`)."""
+    kind = fleet_type(request)
     its_tags = {"fleet": tagging.ours(context, template.template_id, request.request_id)}
     if kind == INSTANT:
         its_tags["instance"] = tagging.of_instances(context, template, request.request_id)
-        return create_fleet(template, launch_template, its_tags, units=units, kind=kind, on_demand=on_demand)
-    until = request.deadline if on_demand else spot_until(request)
-    kind = "request" if on_demand else kind
-    return create_fleet(template, launch_template, its_tags, units=units, kind=kind, on_demand=on_demand, until=until)
+    elif remainder:
+        kind = "request"
+    until = request.deadline if remainder else spot_until(request)
+    named = (template, launch_template, its_tags)
+    return create_fleet(*named, units=units, kind=kind, on_demand=remainder, until=until)
+
+
+EC2_FLEET = FleetApi(
+    kind="fleet",
+    fleet_id="FleetId",
+    state="FleetState",
+    create="CreateFleet",
+    config="",
+    terms=terms,
+    describe="DescribeFleets",
+    fleets="Fleets",
+    members="DescribeFleetInstances",
+    history="DescribeFleetHistory",
+    end="DeleteFleets",
+    not_ended="UnsuccessfulFleetDeletions",
+)
 
 
 def create_fleet(
@@ -87,21 +93,19 @@ def create_fleet(
         **_options(template, spot=not only_on_demand, on_demand=share > 0),
     }
     if kind != INSTANT:
-        parameters["TerminateInstancesWithExpiration"] = False
-        if until:
-            parameters["ValidUntil"] = as_time(until)
+        parameters |= expiry(until)
     if kind == "maintain":  # CreateFleet supports these for this type alone
         parameters |= {"ExcessCapacityTerminationPolicy": "no-termination", "ReplaceUnhealthyInstances": False}
     return parameters
 
 
 def _target(units: int, on_demand: int) -> dict[str, Any]:
-    if on_demand == units:
-        return {"TotalTargetCapacity": units, "DefaultTargetCapacityType": "on-demand"}
-    target: dict[str, Any] = {"TotalTargetCapacity": units, "DefaultTargetCapacityType": "spot"}
-    return target | (
-        {"OnDemandTargetCapacity": on_demand, "SpotTargetCapacity": units - on_demand} if on_demand else {}
-    )
+    both = 0 < on_demand < units
+    return {
+        "TotalTargetCapacity": units,
+        "DefaultTargetCapacityType": "on-demand" if on_demand == units else "spot",
+        **({"OnDemandTargetCapacity": on_demand, "SpotTargetCapacity": units - on_demand} if both else {}),
+    }
 
 
 def _options(template: Template, *, spot: bool, on_demand: bool) -> dict[str, Any]:
@@ -111,17 +115,12 @@ def _options(template: Template, *, spot: bool, on_demand: bool) -> dict[str, An
     if spot:
         options["SpotOptions"] = {"InstanceInterruptionBehavior": "terminate"}
         if spot_strategy:
-            options["SpotOptions"]["AllocationStrategy"] = spelt(spot_strategy)
+            options["SpotOptions"]["AllocationStrategy"] = hyphenated(spot_strategy)
         if template.pools_count and spot_strategy == "lowestPrice":
             options["SpotOptions"]["InstancePoolsToUseCount"] = template.pools_count
     if on_demand and on_demand_strategy:
-        options["OnDemandOptions"] = {"AllocationStrategy": spelt(on_demand_strategy)}
+        options["OnDemandOptions"] = {"AllocationStrategy": hyphenated(on_demand_strategy)}
     return options
-
-
-def spelt(strategy: str) -> str:
-    """Give an allocation strategy as EC2 Fleet spells it, such as `price-capacity-optimized`."""
-    return re.sub(r"([A-Z])", r"-\1", strategy).lower()
 
 
 def keep(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,13 +134,9 @@ def keep(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _instances(group: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     override = _override(group)
-    for instance_id in group.get("InstanceIds", ()):
-        yield {
-            "id": instance_id,
-            "type": group.get("InstanceType") or override.get("InstanceType", ""),
-            "zone": override.get("AvailabilityZone", ""),
-            "spot": group.get("Lifecycle") == "spot",
-        }
+    its_type = group.get("InstanceType") or override.get("InstanceType", "")
+    zone, spot = override.get("AvailabilityZone", ""), group.get("Lifecycle") == "spot"
+    return (noted(one, its_type, zone, spot=spot) for one in group.get("InstanceIds", ()))
 
 
 def _error(one: Mapping[str, Any]) -> dict[str, str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws.calls import repeat
-from hfcore.aws.fleets import EC2_FLEET, described
-from hfcore.aws.instances import release as end_machines
+from hfcore.aws.fleets import described
+from hfcore.aws.instances import release_instances as end_machines
 from hfcore.aws.launch import digest
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind, Released
-from hfcore_aws_ec2fleet.requests import fleet_type
+from hfcore_aws_ec2fleet.requests import EC2_FLEET, fleet_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,20 +30,18 @@ _TARGET = "TargetCapacitySpecification"
 _MEMBERS = ("TotalTargetCapacity", "OnDemandTargetCapacity", "SpotTargetCapacity")
 
 
-def release(context: Context, releases: Sequence[Release]) -> tuple[Released, ...]:
+def release(releases: Sequence[Release], context: Context) -> tuple[Released, ...]:
     """End exactly the machines of these releases, all together; those of fleets that would replace them after the rest.
 
     One DescribeFleets for all such fleets, one ModifyFleet for each, and DescribeFleets until they are modified.
     """
     refilling = [one for one in releases if _refills(one.request)]
-    held = _lower(context, refilling) if refilling else {}
-    released = end_machines(context, [one for one in releases if one.request.request_id not in held])
-    for one, what in zip((one for one in releases if one.request.request_id not in held), released, strict=True):
+    held = _lower(context, refilling)
+    free = [one for one in releases if one.request.request_id not in held]
+    released = end_machines(free, context)
+    for one, what in zip(free, released, strict=True):
         _close(context, one, what)
-    return (
-        *released,
-        *(_held(one, held[one.request.request_id]) for one in releases if one.request.request_id in held),
-    )
+    return (*released, *(_held(one, held[one.request.request_id]) for one in releases if one not in free))
 
 
 def forget_lowered(context: Context, request: Request) -> None:

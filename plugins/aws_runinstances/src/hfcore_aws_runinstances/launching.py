@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags
 from hfcore.aws.calls import ask, once
-from hfcore.aws.errors import lost_launch_template
+from hfcore.aws.errors import as_fault, lost_launch_template
+from hfcore.aws.instances import weights
 from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, HfcoreError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind, Instance, Provisioned
-from hfcore_aws_runinstances.requests import instances, keep, pool_index, pools, run_instances, weights
+from hfcore_aws_runinstances.requests import instances, keep, pool_index, pools, run_instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,10 +141,8 @@ class Launch:
         if outcome["reservation"] and outcome["reservation"] not in self.reservations:
             self.reservations.append(outcome["reservation"])
         if len(found) < asked:
-            message = f"{len(found)} of {asked} machines launched"
-            self.faults.append(
-                Fault(code="InsufficientInstanceCapacity", message=message, kind=FaultKind.CAPACITY, subject=str(pool))
-            )
+            short = f"{len(found)} of {asked} machines launched"
+            self.faults.append(as_fault("InsufficientInstanceCapacity", short, str(pool)))
             self.pool += 1
 
     def _after_refusal(self, error: CloudError, pool: Pool) -> bool:
@@ -150,7 +150,7 @@ class Launch:
         if lost_launch_template(fault) and not isinstance(error, OutcomeUnknown):
             raise error
         self.refusal = error
-        self.faults.append(Fault(code=fault.code, message=fault.message, kind=fault.kind, subject=str(pool)))
+        self.faults.append(replace(fault, subject=str(pool)))
         self.unanswered = isinstance(error, OutcomeUnknown)
         if self.unanswered or fault.kind in _LATER:
             return False

@@ -4,69 +4,92 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hfcore.aws import instances, launch_templates, owned, reclaims, tags, validation
+from hfcore.aws.about import aws_provider
+from hfcore.aws.discovery import Told, discover
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Outcome, PlannedCall, ProviderInfo, Released
-from hfcore_aws_runinstances import about
+from hfcore.models import PlannedCall, Released
+from hfcore_aws_runinstances import foreign
+from hfcore_aws_runinstances.launching import Launch, advanced, wants_more
+from hfcore_aws_runinstances.requests import pools, run_instances
 
 if TYPE_CHECKING:
     from hfcore.context import Context
     from hfcore.models import (
         Discovery,
-        Machine,
-        OwnedResource,
+        Outcome,
         Problem,
+        ProviderInfo,
         Provisioned,
-        Reclaim,
         Release,
         Request,
         Template,
     )
 
+_ONE_POOL = "one call of RunInstances launches in one pool; types by vmTypesPriority and subnets are tried in order"
+
+IGNORED = {
+    "fleetType": "RunInstances makes no fleet",
+    "fleetRole": "RunInstances makes no Spot fleet",
+    "allocationStrategy": _ONE_POOL,
+    "allocationStrategyOnDemand": _ONE_POOL,
+    "poolsCount": _ONE_POOL,
+}
+"""Template fields without effect here, each with the reason."""
+
+REFUSED = {"percentOnDemand": "can't be held to by RunInstances, which asks for one market at a time"}
+"""Template fields that RunInstances can't honour, each with the reason."""
+
+INFO = aws_provider(
+    foreign.NAME,
+    "Machines by EC2 RunInstances, on demand and Spot, pool by pool.",
+    operations=("ec2:RunInstances",),
+    without=(*IGNORED, *REFUSED),
+    call_budgets={
+        "request of n machines": "⌈n/500⌉ RunInstances, and 1 CreateLaunchTemplate for a template not yet known",
+        "status of 1 to 50 requests": "1 DescribeInstances for each 1,000 machines",
+        "return of n machines": "1 TerminateInstances for each 1,000 machines",
+    },
+)
+
+reclaimed_instances = reclaims.reclaimed_instances
+owned_resources = hookimpl(owned.common)
+
 
 @hookimpl
 def provider_info() -> ProviderInfo:
     """Say what this plug-in is."""
-    return about.INFO
+    return INFO
 
 
 @hookimpl
 def validate_template(template: Template) -> tuple[Problem, ...]:
     """Find what is wrong with a template for RunInstances."""
-    from hfcore.aws import validation
-
-    return validation.common(template, ignored=about.IGNORED, refused=about.REFUSED)
+    return validation.common(template, ignored=IGNORED, refused=REFUSED)
 
 
 @hookimpl
 def provision(request: Request, template: Template, context: Context) -> Provisioned:
     """Launch the machines of a request; what EC2 throttles or leaves unanswered is gone on with by `advance`."""
-    from hfcore_aws_runinstances.launching import Launch
-
     return Launch(context, request, template).go()
 
 
 @hookimpl
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Launch what throttled or unanswered calls have left open."""
-    from hfcore_aws_runinstances.launching import advanced, wants_more
-
-    ours = (one for one in requests if not about.is_foreign(one) and wants_more(one))
+    ours = (one for one in requests if not foreign.is_foreign(one) and wants_more(one))
     return tuple(made for one in ours if (made := advanced(context, one)))
 
 
 @hookimpl
 def discover_instances(requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
     """Show the machines of requests by their ids; those of another API by their tags, as far as that goes."""
-    from hfcore.aws.discovery import Told, discover
-    from hfcore_aws_runinstances.launching import wants_more
-    from hfcore_aws_runinstances.requests import weights
 
     def told(request: Request) -> Told:
-        if about.is_foreign(request):
-            return Told(request=request, by_tag=True, thorough=False, message=about.foreign_message(request))
-        units = weights(request.template) if request.template else {}
+        if foreign.is_foreign(request):
+            return Told(request=request, by_tag=True, thorough=False, message=foreign.found_by_tag(request))
         unanswered = request.provider_data.get("unanswered") or None
-        return Told(request=request, weights=units, final=not wants_more(request), by_tag=unanswered)
+        return Told(request=request, final=not wants_more(request), by_tag=unanswered)
 
     return discover(context, tuple(map(told, requests)))
 
@@ -74,55 +97,31 @@ def discover_instances(requests: tuple[Request, ...], context: Context) -> tuple
 @hookimpl
 def stop_launching(requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
     """Do nothing: RunInstances launches nothing by itself. What another API does can't be stopped here."""
-    return tuple(about.outcome(request) for request in requests)
+    return tuple(map(foreign.nothing_to_do, requests))
 
 
 @hookimpl
 def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
     """End exactly these machines; those that another API would replace are refused."""
-    from hfcore.aws.instances import release
-
-    refused = tuple(one for one in releases if about.would_be_replaced(one.request))
-    return (
-        *release(context, tuple(one for one in releases if one not in refused)),
-        *(
-            Released(
-                request_id=one.request.request_id,
-                faults={machine.instance_id: about.not_installed(one.request) for machine in one.machines},
-            )
-            for one in refused
-        ),
-    )
+    allowed = tuple(one for one in releases if not foreign.would_be_replaced(one.request))
+    refused = (one for one in releases if one not in allowed)
+    return (*instances.release_instances(allowed, context), *map(_refused, refused))
 
 
-@hookimpl
-def reclaimed_instances(machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
-    """Find the machines that AWS takes back."""
-    from hfcore.aws.reclaims import reclaimed
-
-    return reclaimed(machines, context)
-
-
-@hookimpl
-def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
-    """List instances and launch templates of ours."""
-    from hfcore.aws import owned
-
-    return owned.common(context)
+def _refused(one: Release) -> Released:
+    faults = dict.fromkeys((machine.instance_id for machine in one.machines), foreign.not_installed(one.request))
+    return Released(request_id=one.request.request_id, faults=faults)
 
 
 @hookimpl
 def cleanup(requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
     """Do nothing: machines are all that RunInstances makes, beside launch templates that others share."""
-    return tuple(about.outcome(request) for request in requests)
+    return tuple(map(foreign.nothing_to_do, requests))
 
 
 @hookimpl
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
     """Give the calls of `provision`, as they are if the first pool has all of it."""
-    from hfcore.aws import launch_templates, tags
-    from hfcore_aws_runinstances.requests import pools, run_instances
-
     name, calls = launch_templates.planned(context, template)
     its_tags = tags.of_instances(context, template, request.request_id)
     pool, left = pools(template)[0], float(request.target)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags as tagging
-from hfcore.aws.launch_templates import VERSION
-from hfcore.models import Instance
+from hfcore.aws.instances import launched, noted, weights
+from hfcore.aws.launch import as_price, versioned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hfcore.models import Template
+    from hfcore.models import Instance, Template
 
 MOST_MACHINES = 500
 """Machines asked for in one call: half of what EC2 lets an account launch at once."""
@@ -36,11 +36,6 @@ class Pool:
     def machines(self, units: float) -> int:
         """Give how many machines one call asks for, for so many units."""
         return min(MOST_MACHINES, math.ceil(units / self.weight))
-
-
-def weights(template: Template) -> Mapping[str, int]:
-    """Give the units of each instance type."""
-    return {**template.vm_types_on_demand, **template.vm_types}
 
 
 def pools(template: Template) -> tuple[Pool, ...]:
@@ -79,7 +74,7 @@ def run_instances(
     """
     tagged = ("instance", "volume", *(["spot-instances-request"] if pool.spot else []))
     parameters: dict[str, Any] = {
-        "LaunchTemplate": {"LaunchTemplateName": launch_template, "Version": VERSION},
+        "LaunchTemplate": versioned(launch_template),
         "MinCount": 1,
         "MaxCount": count,
         "TagSpecifications": tagging.specifications(tags, *tagged),
@@ -95,10 +90,9 @@ def run_instances(
 
 def _spot_options(pool: Pool, template: Template) -> dict[str, str]:
     options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
-    if template.max_spot_price is None:
-        return options
     # The template's price is for a unit, EC2's for a machine.
-    return options | {"MaxPrice": f"{template.max_spot_price * pool.weight:.6f}".rstrip("0").rstrip(".")}
+    price = None if template.max_spot_price is None else as_price(template.max_spot_price * pool.weight)
+    return options | ({"MaxPrice": price} if price else {})
 
 
 def pool_index(parameters: Mapping[str, Any], tried: Sequence[Pool]) -> int:
@@ -113,31 +107,18 @@ def keep(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reservation": answer.get("ReservationId", ""),
         "account": answer.get("OwnerId", ""),
-        "instances": [
-            {
-                "id": one["InstanceId"],
-                "type": one.get("InstanceType", ""),
-                "zone": one.get("Placement", {}).get("AvailabilityZone", ""),
-                "spot": one.get("InstanceLifecycle") == "spot",
-                "launched": one["LaunchTime"].isoformat(),
-            }
-            for one in answer.get("Instances", ())
-        ],
+        "instances": [_noted(one) | {"launched": one["LaunchTime"].isoformat()} for one in answer.get("Instances", ())],
     }
+
+
+def _noted(one: Mapping[str, Any]) -> dict[str, Any]:
+    zone, spot = one.get("Placement", {}).get("AvailabilityZone", ""), one.get("InstanceLifecycle") == "spot"
+    return noted(one["InstanceId"], one.get("InstanceType", ""), zone, spot=spot)
 
 
 def instances(outcome: Mapping[str, Any], units: Mapping[str, int]) -> tuple[Instance, ...]:
     """Give the instances of an outcome as it was written down: known by their creation alone."""
     return tuple(
-        Instance(
-            instance_id=one["id"],
-            resource_id=outcome["reservation"],
-            instance_type=one["type"],
-            zone=one["zone"],
-            price_type="spot" if one["spot"] else "ondemand",
-            launch_time=datetime.fromisoformat(one["launched"]),
-            weight=float(units.get(one["type"], 1)),
-            listed=False,
-        )
+        launched(one, outcome["reservation"], units, datetime.fromisoformat(one["launched"]))
         for one in outcome["instances"]
     )

@@ -1,134 +1,126 @@
-"""The hooks of `SpotFleet`."""
+"""The hooks of `SpotFleet`: one Spot Fleet request, of type `request`, for each request."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from hfcore.aws import fleet_terms, fleets, instances, owned, reclaims, validation
+from hfcore.aws.about import aws_provider
+from hfcore.aws.fleet_discovery import discover_fleets
+from hfcore.aws.fleet_remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
-from hfcore.models import PlannedCall, ProviderInfo
-from hfcore_aws_spotfleet import about
+from hfcore.models import Problem
+from hfcore_aws_spotfleet.requests import SPOT_FLEET
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
 
     from hfcore.context import Context
     from hfcore.models import (
         Discovery,
-        Machine,
         Outcome,
         OwnedResource,
-        Problem,
+        PlannedCall,
+        ProviderInfo,
         Provisioned,
-        Reclaim,
-        Release,
-        Released,
         Request,
         Template,
     )
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
+
+INFO = aws_provider(
+    "SpotFleet",
+    "Machines by Spot Fleet requests, Spot and with a share on demand.",
+    operations=(
+        "ec2:CancelSpotFleetRequests",
+        "ec2:DeleteLaunchTemplate",
+        "ec2:DescribeSpotFleetInstances",
+        "ec2:DescribeSpotFleetRequestHistory",
+        "ec2:DescribeSpotFleetRequests",
+        "ec2:RequestSpotFleet",
+    ),
+    permissions=("iam:CreateServiceLinkedRole",),
+    call_budgets={
+        "request": "1 CreateLaunchTemplate and 1 RequestSpotFleet",
+        "status of 1 to 50 settled requests": "1 DescribeInstances for each 1,000 machines",
+        "status of 1 to 50 open requests": "1 DescribeInstances by tag and 1 DescribeSpotFleetRequests; 1 "
+        "DescribeSpotFleetInstances for each one with more than EC2 shows, or 1 DescribeInstances for missing machines",
+        "reasons for a shortfall": "1 DescribeSpotFleetRequestHistory for each request short after 60 s",
+        "freeze": "1 CancelSpotFleetRequests for each 100 requests",
+        "return of n machines": "1 TerminateInstances for each 1,000 machines",
+    },
+)
+
+# Exactly these machines: a Spot Fleet request of type `request` replaces none.
+release_instances = instances.release_instances
+reclaimed_instances = reclaims.reclaimed_instances
 
 
 @hookimpl
 def provider_info() -> ProviderInfo:
     """Say what this plug-in is."""
-    return about.INFO
+    return INFO
 
 
 @hookimpl
 def validate_template(template: Template) -> tuple[Problem, ...]:
     """Find what is wrong with a template for SpotFleet."""
-    return about.problems(template)
+    return (*validation.common(template), *fleet_terms.problems(template), *_own_problems(template))
+
+
+def _own_problems(template: Template) -> Iterator[Problem]:
+    role = template.fleet_role
+    if not role:
+        hint = "the ARN of aws-ec2-spot-fleet-tagging-role, or providerApi EC2Fleet, which needs none"
+        yield Problem(field="fleetRole", message="is missing: Spot Fleet works by it", hint=hint)
+    elif not _ROLE.fullmatch(role):
+        yield Problem(field="fleetRole", message=f"{role!r} is no role's ARN", hint="arn:aws:iam::ACCOUNT:role/NAME")
+    if template.fleet_type not in (None, "request"):
+        message = f"is {template.fleet_type}: SpotFleet serves type request only"
+        yield Problem(field="fleetType", message=message, hint="use providerApi EC2Fleet")
+    if template.price_type is None:
+        yield validation.warning("priceType", "is not given: everything is bought on demand, not Spot")
 
 
 @hookimpl
 def provision(request: Request, template: Template, context: Context) -> Provisioned:
     """Make the request's own launch template and its Spot Fleet request, which fills later."""
-    from dataclasses import replace
-
-    from hfcore.aws.fleets import SPOT_FLEET
-    from hfcore.aws.fleets import provision as make
-    from hfcore_aws_spotfleet.requests import terms
-
-    request = replace(request, template=template)
-    return make(
-        context, SPOT_FLEET, request, template, lambda name: terms(context, request, name, units=request.target)
-    )
+    return fleets.provision(context, SPOT_FLEET, request, template)
 
 
 @hookimpl
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Buy on demand what Spot has left of requests of price type heterogeneous, once its time is over."""
-    from hfcore.aws.fleet_remainders import buy_remainders
-    from hfcore.aws.fleets import SPOT_FLEET
-    from hfcore.aws.launch_templates import own_name
-    from hfcore_aws_spotfleet.requests import terms
-
-    def on_demand(request: Request, units: int) -> dict[str, Any]:
-        return terms(context, request, own_name(request), units=units, on_demand=True)
-
-    return buy_remainders(context, SPOT_FLEET, requests, on_demand)
+    return buy_remainders(context, SPOT_FLEET, requests)
 
 
 @hookimpl
 def discover_instances(requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
     """Show the machines of settled requests and returns by their ids, those of open requests by tag."""
-    from hfcore.aws.discovery import discover
-    from hfcore.aws.fleet_discovery import discover_open, settled
-    from hfcore.aws.fleets import SPOT_FLEET
-
-    by_id = tuple(told for told in map(settled, requests) if told)
-    by_tag = tuple(request for request in requests if not settled(request))
-    return (*discover(context, by_id), *discover_open(context, SPOT_FLEET, by_tag))
+    return discover_fleets(context, SPOT_FLEET, requests)
 
 
 @hookimpl
 def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Cancel the Spot Fleet requests without their machines."""
-    from hfcore.aws.fleets import SPOT_FLEET, freeze
-
-    return freeze(context, SPOT_FLEET, requests)
-
-
-@hookimpl
-def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
-    """End exactly these machines: a Spot Fleet request of type `request` replaces none."""
-    from hfcore.aws.instances import release
-
-    return release(context, releases)
-
-
-@hookimpl
-def reclaimed_instances(machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
-    """Find the machines that AWS takes back."""
-    from hfcore.aws.reclaims import reclaimed
-
-    return reclaimed(machines, context)
+    return fleets.freeze(context, SPOT_FLEET, requests)
 
 
 @hookimpl
 def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
     """List instances, launch templates and Spot Fleet requests of ours."""
-    from hfcore.aws import fleets, owned
-
-    return (*owned.common(context), *fleets.owned(context, fleets.SPOT_FLEET))
+    return (*owned.common(context), *fleets.owned_fleets(context, SPOT_FLEET))
 
 
 @hookimpl
 def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Remove the requests' own launch templates; their Spot Fleet requests were cancelled before."""
-    from hfcore.aws import fleets
-
-    return fleets.cleanup(context, fleets.SPOT_FLEET, requests)
+    return fleets.cleanup(context, SPOT_FLEET, requests)
 
 
 @hookimpl
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
     """Give the calls of `provision`."""
-    from dataclasses import replace
-
-    from hfcore.aws import launch_templates
-    from hfcore_aws_spotfleet.requests import terms
-
-    request = replace(request, template=template)
-    name, calls = launch_templates.planned(context, template, request)
-    parameters = terms(context, request, name, units=request.target)
-    return (*calls, PlannedCall(service="ec2", operation="RequestSpotFleet", parameters=parameters))
+    return fleets.plan(context, SPOT_FLEET, request, template)

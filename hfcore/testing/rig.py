@@ -1,0 +1,353 @@
+"""Own what the tests of an AWS plug-in share: one strict AWS, and contexts on it as processes have them.
+
+A `conftest.py` takes the fixtures that its tests name over by import; those named by them come along by import too.
+`hfcore.testing.grid` has the core in short around a whole plug-in.
+
+>>> from hfcore.testing.rig import aws_server, clock, context, new_context, rig, strict_aws      # in conftest.py
+>>> def test_a_group_is_made_once(rig):
+...     rig.fail("CreateAutoScalingGroup", AwsError("Throttling", "Rate exceeded"), "reset after")
+...     with rig.death("after", "CreateAutoScalingGroup"):          # the process is killed once AWS has answered
+...         plugin.provision(request, template, rig.new_context())
+...     plugin.provision(request, template, rig.new_context())      # another process
+...     assert rig.calls()["CreateAutoScalingGroup"] == 3
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hfcore.config import Settings
+from hfcore.context import Context
+from hfcore.dispatch import CallCache
+from hfcore.errors import PluginCallError
+from hfcore.journal import IntentFolder
+from hfcore.memory import FileMemory
+from hfcore.models import Machine, MachineStatus, Request, RequestStatus, Template
+from hfcore.plugins import cloud_clients
+from hfcore.testing.aws import IMAGE, AwsError, Call, DropConnection, Hook, StrictAws, Timings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REGION = "us-east-1"
+OWNER = "owner-1"
+LOG = logging.getLogger("hfcore.test")
+AT_ONCE = Timings(boot_seconds=0.0, shutdown_seconds=0.0, fill_seconds=0.0)
+
+
+class SteppedClock:
+    """The real time plus what a test adds; sleeping takes no time, and is noted."""
+
+    def __init__(self) -> None:
+        self.added = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        """Give the UTC time."""
+        return datetime.now(UTC) + timedelta(seconds=self.added)
+
+    def monotonic(self) -> float:
+        """Give seconds that only grow."""
+        return time.monotonic() + self.added
+
+    def sleep(self, seconds: float) -> None:
+        """Note a wait."""
+        self.slept.append(seconds)
+
+
+class MovingClock(SteppedClock):
+    """The same time as the strict AWS's: who sleeps, moves both on."""
+
+    def __init__(self, aws: StrictAws) -> None:
+        super().__init__()
+        self._aws = aws
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass here and in AWS."""
+        self.added += seconds
+        self._aws.advance(seconds)
+
+
+class Faults(Hook):
+    """Answers the next calls of an operation wrongly, in order.
+
+    Args:
+        operation: The operation, such as `RunInstances`.
+        faults: For each call an `AwsError`; "reset before" or "reset after" its work; or `None` for a right answer.
+    """
+
+    def __init__(self, operation: str, *faults: AwsError | str | None) -> None:
+        self._operation, self._faults, self._current = operation, list(faults), threading.local()
+
+    def before(self, call: Call) -> None:
+        """Refuse, or cut the connection, before anything is done."""
+        if call.operation != self._operation:
+            return
+        self._current.fault = fault = self._faults.pop(0) if self._faults else None
+        if isinstance(fault, AwsError):
+            raise fault
+        if fault == "reset before":
+            raise DropConnection
+
+    def after(self, call: Call) -> None:
+        """Cut the connection once all is done."""
+        if call.operation == self._operation and self._current.fault == "reset after":
+            raise DropConnection
+
+
+class DeathError(BaseException):
+    """The process is killed."""
+
+
+class AwsServer:
+    """A strict AWS and its clients, which all tests of a process share: making them is what takes time."""
+
+    def __init__(self) -> None:
+        self.aws = StrictAws().start()
+        self.dying = ("", "")
+        here = Path()
+        nowhere = Settings(conf_dir=here, work_dir=here, log_dir=here, provider="grid", region=REGION)
+        facts: dict[str, Any] = {"settings": nowhere, "region": REGION, "endpoint": "", "clock": SteppedClock()}
+        self.clients = cloud_clients("aws")(**facts, deadline=float("inf"))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.aws.environment().items():
+                patch.setenv(name, value)
+            for service in ("ec2", "autoscaling", "ssm"):
+                self.clients(service, "patient")
+                for moment in ("before-call", "after-call"):
+                    self.clients(service, "quick").meta.events.register(moment, self._die)
+
+    def _die(self, event_name: str, **_: object) -> None:
+        moment, _service, operation = event_name.split(".")
+        if (moment.removesuffix("-call"), operation) == self.dying:
+            raise DeathError
+
+    def emptied(self, timings: Timings = AT_ONCE) -> StrictAws:
+        """Empty the world, and give it."""
+        self.aws.world.timings = timings
+        self.aws.reset()
+        return self.aws
+
+    @contextmanager
+    def fresh(self, timings: Timings) -> Iterator[StrictAws]:
+        """Empty the world; inside, no documented rule may be broken."""
+        yield self.emptied(timings)
+        assert not self.aws.violations
+
+
+class Rig:
+    """One provider instance on a strict AWS; files stay in `folder`, and each context is a new process's."""
+
+    def __init__(self, server: AwsServer, folder: Path, clock: SteppedClock | None = None) -> None:
+        self.server, self.aws, self.clients, self.folder = server, server.aws, server.clients, folder
+        self.clock = clock or MovingClock(server.aws)
+        self.settings = Settings(conf_dir=folder, work_dir=folder, log_dir=folder, provider="grid", region=REGION)
+
+    def new_context(self) -> Context:
+        """Give a context as each new process has it: files stay, the cache is new."""
+        return Context(
+            settings=self.settings,
+            owner=OWNER,
+            provider="grid",
+            region=REGION,
+            endpoint="",
+            deadline=self.clock.monotonic() + self.settings.call_timeout_sec,
+            clock=self.clock,
+            journal=self.journal(),
+            memory=FileMemory(self.folder / "cache" / "memory.json", clock=self.clock),
+            cache=CallCache(),
+            clients=self.clients,
+            logger=LOG,
+            conf_dir=self.folder,
+        )
+
+    def journal(self) -> IntentFolder:
+        """Give the journal."""
+        return IntentFolder(self.folder / "journal", owner=OWNER, clock=self.clock)
+
+    def new_template(self, **fields: Any) -> Template:  # noqa: ANN401 - fields of Template
+        """Give a template of one type in the first subnet."""
+        region = self.aws.region()
+        known: dict[str, Any] = {
+            "template_id": "basic",
+            "image_id": IMAGE,
+            "vm_types": {"m5.large": 1},
+            "subnet_id": tuple(region.subnets)[:1],
+            "security_group_ids": tuple(region.security_groups),
+            "instance_tags": {"team": "risk"},
+        }
+        return Template(**{**known, **fields})
+
+    def fail(self, operation: str, *faults: AwsError | str | None) -> None:
+        """Let the next calls of an operation fail, as `Faults` has it."""
+        self.aws.hooks.append(Faults(operation, *faults))
+
+    @contextmanager
+    def death(self, moment: str, operation: str) -> Iterator[None]:
+        """Let the process die `before` an operation is sent, or `after` it is answered."""
+        self.server.dying = (moment, operation)
+        try:
+            with pytest.raises((DeathError, PluginCallError)) as died:
+                yield
+        finally:
+            self.server.dying = ("", "")
+        if not isinstance(died.value, DeathError) and not isinstance(died.value.__cause__, DeathError):
+            raise died.value
+
+    def calls(self) -> Counter[str]:
+        """Count the calls since the last time, by operation."""
+        counted = Counter(call.operation for call in self.aws.calls)
+        self.aws.world.calls.clear()
+        return counted
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[AwsServer]:
+    """Give the one strict AWS of this test process, with its clients."""
+    server = AwsServer()
+    yield server
+    server.aws.stop()
+
+
+@pytest.fixture
+def strict_aws(aws_server: AwsServer) -> StrictAws:
+    """Give an empty strict AWS, where everything happens at once."""
+    return aws_server.emptied()
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    """Give the clock of `rig`."""
+    return SteppedClock()
+
+
+@pytest.fixture
+def rig(
+    aws_server: AwsServer,
+    strict_aws: StrictAws,  # noqa: ARG001 - empties it
+    tmp_path: Path,
+    clock: SteppedClock,
+) -> Rig:
+    """Give a provider instance on the strict AWS."""
+    return Rig(aws_server, tmp_path, clock)
+
+
+@pytest.fixture
+def faults(rig: Rig) -> Callable[..., None]:
+    """Let the next calls of an operation fail."""
+    return rig.fail
+
+
+@pytest.fixture
+def pass_time(clock: SteppedClock) -> Callable[[float], None]:
+    """Move the clock on."""
+
+    def move(seconds: float) -> None:
+        clock.added += seconds
+
+    return move
+
+
+@pytest.fixture
+def slept(clock: SteppedClock) -> list[float]:
+    """Give how long was slept each time."""
+    return clock.slept
+
+
+@pytest.fixture
+def new_context(rig: Rig) -> Callable[..., Context]:
+    """Give a context as each new process has it: files stay, the cache is new."""
+    return rig.new_context
+
+
+@pytest.fixture
+def context(new_context: Callable[..., Context]) -> Context:
+    """Give a context."""
+    return new_context()
+
+
+@pytest.fixture
+def operations(strict_aws: StrictAws) -> Callable[[], list[str]]:
+    """Name the operations that were called."""
+    return lambda: [call.operation for call in strict_aws.calls]
+
+
+@pytest.fixture
+def template(rig: Rig) -> Template:
+    """Give a template whose tags try to take hfcore's place."""
+    return rig.new_template(instance_tags={"team": "risk", "hfcore:owner": "somebody else"})
+
+
+@pytest.fixture
+def new_request(template: Template) -> Callable[..., Request]:
+    """Give stored requests by number, which differ in what is named."""
+
+    def make(number: int = 1, **changed: Any) -> Request:  # noqa: ANN401 - fields of Request
+        request = Request(
+            request_id=f"req-{number:08d}-0000-4000-8000-000000000000",
+            status=RequestStatus.IN_PROGRESS,
+            template_id=template.template_id,
+            target=2,
+            provider_api="RunInstances",
+            cloud="aws",
+            distribution="hfcore-aws-runinstances",
+            template=template,
+            region=REGION,
+            created_at=datetime.now(UTC),
+        )
+        return replace(request, **changed)
+
+    return make
+
+
+@pytest.fixture
+def launched(strict_aws: StrictAws, context: Context, template: Template) -> Callable[..., list[str]]:
+    """Launch machines behind the toolkit's back, with our tags or those given; give their ids."""
+
+    def launch(count: int = 1, *, owner: str = OWNER, request_id: str = "req-1", **more: object) -> list[str]:
+        tags = {"hfcore:owner": owner, "hfcore:request-id": request_id, "hfcore:template-id": "basic"}
+        answer = context.clients("ec2", "quick").run_instances(
+            ImageId=IMAGE,
+            InstanceType="m5.large",
+            SubnetId=template.subnet_id[0],
+            MinCount=count,
+            MaxCount=count,
+            TagSpecifications=[
+                {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tags.items() if v]}
+            ],
+            **more,
+        )
+        strict_aws.advance(1)
+        strict_aws.world.calls.clear()
+        return [one["InstanceId"] for one in answer["Instances"]]
+
+    return launch
+
+
+@pytest.fixture
+def machine(clock: SteppedClock) -> Callable[..., Machine]:
+    """Give a stored machine, running since an hour."""
+
+    def make(instance_id: str, **changed: Any) -> Machine:  # noqa: ANN401 - fields of Machine
+        at = clock.now() - timedelta(hours=1)
+        known = Machine(
+            instance_id=instance_id,
+            request_id="req-1",
+            status=MachineStatus.RUNNING,
+            observed_at=at,
+            launch_time=at,
+            listed=True,
+        )
+        return replace(known, **changed)
+
+    return make
