@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST_REASONS = 5
 _REASONS = frozenset({"error", "service-error", "information"})
 _NOT_A_REASON = frozenset({"registerWithLoadBalancersFailed", "fleetProgressHalted"})
+_SUMMARIES = frozenset({"allLaunchSpecsTemporarilyBlacklisted"})
+"""Say that there are reasons, which other entries name (EC2 API reference, EventInformation)."""
 _CODE = re.compile(r"Error Code: (?P<inside>[\w.]+)|^(?P<first>[A-Z][A-Za-z]+(\.[A-Za-z]+)*): ")
 # What differs from one entry to the next, though the reason is the same: ids, moments, durations, the price of now.
 _VARYING = (
@@ -42,7 +44,8 @@ def reasons(context: Context, api: FleetApi, fleet_ids: Iterable[str], since: da
             found |= {reason(one) for one in pages(context, "ec2", api.history, "HistoryRecords", asked) if _tells(one)}
         except CloudError as error:
             context.logger.warning("%s: the reasons of the shortfall are not known: %s", fleet_id, error)
-    return tuple(sorted(found, key=str)[:MOST_REASONS])
+    told = {one for one in found if one.code not in _SUMMARIES} or found
+    return tuple(sorted(told, key=str)[:MOST_REASONS])
 
 
 def _tells(record: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from hfcore.errors import HfcoreError, InputError, PluginError
 from hfcore.files import refuse_foreign_owner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     from hfcore.cli.running import Session
@@ -25,27 +26,72 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="An AWS on this machine, to try hfcore without an account."
 )
 
+SPELLING = """
+
+A FAULT is a kind, or KIND:WHAT; then *TIMES, @PROBABILITY or =VALUE.
+
+Kinds that calls meet: throttle, server-error, unavailable, error:CODE,
+timeout, reset, latency=SECONDS, other-account. WHAT is an operation of
+AWS, several with commas, asking or mutating; without it, all are met.
+The answer is lost, the work done: server-error-after, unavailable-after,
+error-after:CODE, timeout-after, reset-after.
+
+Kinds that machines meet: capacity:TYPE/ZONE/MARKET=N, of which zone and
+market may lack, and N may be none for no limit; reclaim=N gives Spot's
+notice and die=N death to N machines, as soon as there are such that run.
+
+seed=N lets another part of the calls meet what has a PROBABILITY.
+
+Examples: 'throttle:RunInstances*3' reset-after:mutating@0.1 latency=2
+error:VcpuLimitExceeded:RunInstances capacity:m5.large/us-east-1a/spot=0
+"""
+
 Folder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="What it remembers; by default a private folder.")
 ]
 
 
-@app.command("start")
+@app.command("start", help=f"Start the sandbox in the background; one that runs gets the faults.{SPELLING}")
 def start_sandbox(
     ctx: typer.Context,
     *,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="By default the one it had before, or any.")] = 0,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="FAULT", help="What shall go wrong; may be repeated.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """Start the sandbox in the background; one that runs is left as it is."""
+    """Start the sandbox, or only add faults to the one that runs."""
     session: Session = ctx.obj
     sandbox, where = _sandbox(), _folder(folder)
+    _check(fault or [])
     try:
-        found = sandbox.start(where, port)
+        found = sandbox.start(where, port, faults=fault or [])
     except sandbox.SandboxError as error:
         raise HfcoreError(str(error)) from error
     session.output.details("sandbox", [_item(found, where)])
     session.output.note('eval "$(hfcore sandbox env)" makes this shell use it', word="next")
+
+
+@app.command("fault", help=f"Let things go wrong in the sandbox that runs, until they are cleared.{SPELLING}")
+def set_faults(
+    ctx: typer.Context,
+    *,
+    faults: Annotated[list[str] | None, typer.Argument(metavar="[FAULT]", help="What shall go wrong.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take away those there are, limits of pools too.")] = False,
+    folder: Folder = None,
+) -> None:
+    """Add faults to the sandbox that runs, or clear them."""
+    session: Session = ctx.obj
+    sandbox, where = _sandbox(), _folder(folder)
+    if not faults and not clear:
+        raise InputError("no fault is named", hint="name one, such as reclaim=1, or use --clear")
+    _check(faults or [])
+    try:
+        found = sandbox.set_faults(where, faults or [], clear=clear)
+    except sandbox.SandboxError as error:
+        raise InputError(str(error), hint="start one: hfcore sandbox start") from error
+    session.output.details("sandbox", [_item(found, where)])
 
 
 @app.command("stop")
@@ -97,6 +143,15 @@ def _sandbox() -> ModuleType:
         command = f"{shlex.quote(sys.executable)} -m pip install 'hfcore[testing]'"
         raise PluginError(f"the sandbox needs {error.name}, which is not installed", hint=command) from error
     return sandbox
+
+
+def _check(faults: Sequence[str]) -> None:
+    from hfcore.testing.aws import parse_faults
+
+    try:
+        parse_faults(*faults)
+    except ValueError as error:
+        raise InputError(str(error), hint="hfcore sandbox start --help tells how a fault is spelt") from error
 
 
 def _folder(flag: Path | None) -> Path:

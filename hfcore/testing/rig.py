@@ -10,12 +10,13 @@ A `conftest.py` takes the fixtures that its tests name over by import; those nam
 ...         plugin.provision(request, template, rig.new_context())
 ...     plugin.provision(request, template, rig.new_context())      # another process
 ...     assert rig.calls()["CreateAutoScalingGroup"] == 3
+>>> def test_a_lost_answer_makes_no_second_machine(strict_aws):
+...     strict_aws.faults.add("reset-after:RunInstances@0.5", "throttle:mutating*3", "latency=0.1", "seed=7")
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ from hfcore.journal import IntentFolder
 from hfcore.memory import FileMemory
 from hfcore.models import Machine, MachineStatus, Request, RequestStatus, Template
 from hfcore.plugins import cloud_clients
-from hfcore.testing.aws import IMAGE, AwsError, Call, DropConnection, Hook, StrictAws, Timings
+from hfcore.testing.aws import IMAGE, AwsError, Fault, StrictAws, Timings, parse_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,33 +77,6 @@ class MovingClock(SteppedClock):
         """Let time pass here and in AWS."""
         self.added += seconds
         self._aws.advance(seconds)
-
-
-class Faults(Hook):
-    """Answers the next calls of an operation wrongly, in order.
-
-    Args:
-        operation: The operation, such as `RunInstances`.
-        faults: For each call an `AwsError`; "reset before" or "reset after" its work; or `None` for a right answer.
-    """
-
-    def __init__(self, operation: str, *faults: AwsError | str | None) -> None:
-        self._operation, self._faults, self._current = operation, list(faults), threading.local()
-
-    def before(self, call: Call) -> None:
-        """Refuse, or cut the connection, before anything is done."""
-        if call.operation != self._operation:
-            return
-        self._current.fault = fault = self._faults.pop(0) if self._faults else None
-        if isinstance(fault, AwsError):
-            raise fault
-        if fault == "reset before":
-            raise DropConnection
-
-    def after(self, call: Call) -> None:
-        """Cut the connection once all is done."""
-        if call.operation == self._operation and self._current.fault == "reset after":
-            raise DropConnection
 
 
 class DeathError(BaseException):
@@ -189,8 +163,21 @@ class Rig:
         return Template(**{**known, **fields})
 
     def fail(self, operation: str, *faults: AwsError | str | None) -> None:
-        """Let the next calls of an operation fail, as `Faults` has it."""
-        self.aws.hooks.append(Faults(operation, *faults))
+        """Let the next calls of an operation fail, in order.
+
+        Args:
+            operation: The operation, such as `RunInstances`.
+            faults: For each call an `AwsError`; "reset before", "reset after" its work, or another kind of fault as
+                `hfcore.testing.aws.faults` spells it, such as "timeout-after"; or `None` for a right answer.
+        """
+        for number, what in enumerate(faults, 1):
+            if isinstance(what, AwsError):
+                fault = Fault(kind="error", code=what.code, message=what.message, status=what.status)
+            elif what:
+                (fault,) = parse_faults(what.removesuffix(" before").replace(" ", "-"))
+            else:
+                continue
+            self.aws.faults.add(replace(fault, on=operation, first=number, times=1))
 
     @contextmanager
     def death(self, moment: str, operation: str) -> Iterator[None]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hfcore.cli.output import ExitCode
+from hfcore.testing.aws import parse_faults
+from hfcore.testing.aws.faults import AFTER, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,3 +75,45 @@ def test_without_its_extra_the_error_has_the_command_that_installs_it(
     ended = process("sandbox", "status", PYTHONPATH=str(tmp_path))
     assert ended.code == ExitCode.PLUGIN
     assert "pip install 'hfcore[testing]'" in ended.document["error"]["hint"]
+
+
+def test_it_starts_with_faults_tells_them_and_gets_others_while_it_runs(cli: Callable[..., Any], folder: Path) -> None:
+    words = ("--fault", "capacity:m5.large/us-east-1a/spot=0", "--fault", "throttle:RunInstances*2")
+    (started,) = cli("sandbox", "start", "--folder", folder, *words).items
+    assert started["faults"] == ["capacity:m5.large/us-east-1a/spot=0", "throttle:RunInstances*2"]
+    (changed,) = cli("sandbox", "fault", "--folder", folder, "reclaim=1").items
+    assert changed["faults"] == [*started["faults"], "reclaim=1"]
+    (again,) = cli("sandbox", "start", "--folder", folder, "--fault", "latency=1").items
+    assert (again["pid"], again["faults"]) == (started["pid"], [*changed["faults"], "latency=1"])
+    assert cli("sandbox", "status", "--folder", folder).items == [again]
+    (only,) = cli("sandbox", "fault", "--folder", folder, "--clear", "reset@0.1", "seed=7").items
+    assert only["faults"] == ["reset@0.1"]
+    (none,) = cli("sandbox", "fault", "--folder", folder, "--clear").items
+    assert none["faults"] == []
+
+
+@pytest.mark.parametrize("words", [("start", "--fault"), ("fault",)])
+def test_a_fault_that_can_not_be_read_starts_and_changes_nothing_and_names_the_kinds(
+    cli: Callable[..., Any], folder: Path, words: tuple[str, ...]
+) -> None:
+    ended = cli("sandbox", *words, "flood", "--folder", folder)
+    assert ended.code == ExitCode.FAILED
+    assert "throttle, server-error" in ended.document["error"]["message"]
+    assert "--help" in ended.document["error"]["hint"]
+    assert cli("sandbox", "status", "--folder", folder).items[0]["status"] == "stopped"
+
+
+def test_faults_need_a_sandbox_that_runs_and_something_to_do(cli: Callable[..., Any], folder: Path) -> None:
+    ended = cli("sandbox", "fault", "reclaim=1", "--folder", folder)
+    assert (ended.code, "hfcore sandbox start" in ended.err) == (ExitCode.FAILED, True)
+    ended = cli("sandbox", "fault", "--folder", folder)
+    assert (ended.code, "--clear" in ended.err) == (ExitCode.FAILED, True)
+
+
+@pytest.mark.parametrize("command", ["start", "fault"])
+def test_its_help_names_every_kind_of_fault(cli: Callable[..., Any], command: str) -> None:
+    shown = cli("sandbox", command, "--help").out
+    assert [kind for kind in KINDS if kind not in shown] == []
+    assert [kind for kind in AFTER if f"{kind}-after" not in shown] == []
+    examples = shlex.split(shown.partition("Examples:")[2].partition("╭")[0])
+    assert len(parse_faults(*examples)) == len(examples) == 5

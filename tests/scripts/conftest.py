@@ -15,143 +15,23 @@ import sys
 import sysconfig
 import time
 import venv
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import pytest
 
-from hfcore.testing.aws import AwsError, Call, DropConnection, Hook, StrictAws
+from hfcore.testing import site as testing
+from hfcore.testing.aws import StrictAws
+from hfcore.testing.site import CASES, PROVIDER, Case, Document, Ran, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-Document = dict[str, Any]
-
 SAMPLES = Path(__file__).parents[1] / "samples"
-PROVIDER = "awsinst"
 REPOSITORY = Path(__file__).parents[2]
 UNKNOWN_ID = "req-00000000-0000-4000-8000-000000000000"
-NOT_MUTATING = ("Describe", "Get")
-LONGEST_WAIT = 20.0
 MOVED_FROM, MOVED_TO = 0x40, 0x80  # inotify(7)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One provider API in one of its forms, and the template that asks for it."""
-
-    template_id: str
-    api: str
-    resource: str
-    distribution: str
-    creates: tuple[str, ...]
-    pool: tuple[str, str, str]
-    fills_later: bool = False
-    refills: bool = False
-
-
-CASES = {
-    "RunInstances": Case(
-        template_id="OnDemand-Small",
-        api="RunInstances",
-        resource="r-",
-        distribution="hfcore-aws-runinstances",
-        creates=("RunInstances",),
-        pool=("t3.medium", "us-east-1a", "on-demand"),
-    ),
-    "ASG": Case(
-        template_id="Group",
-        api="ASG",
-        resource="",
-        distribution="hfcore-aws-asg",
-        creates=("CreateAutoScalingGroup",),
-        pool=("m5.large", "us-east-1a", "on-demand"),
-        fills_later=True,
-        refills=True,
-    ),
-    "EC2Fleet-instant": Case(
-        template_id="Fleet-Instant",
-        api="EC2Fleet",
-        resource="fleet-",
-        distribution="hfcore-aws-ec2fleet",
-        creates=("CreateFleet",),
-        pool=("m5.large", "us-east-1a", "spot"),
-    ),
-    "EC2Fleet-request": Case(
-        template_id="Fleet-Request",
-        api="EC2Fleet",
-        resource="fleet-",
-        distribution="hfcore-aws-ec2fleet",
-        creates=("CreateFleet",),
-        pool=("m5.large", "us-east-1a", "on-demand"),
-        fills_later=True,
-    ),
-    "EC2Fleet-maintain": Case(
-        template_id="Fleet-Maintain",
-        api="EC2Fleet",
-        resource="fleet-",
-        distribution="hfcore-aws-ec2fleet",
-        creates=("CreateFleet",),
-        pool=("m5.large", "us-east-1a", "on-demand"),
-        fills_later=True,
-        refills=True,
-    ),
-    "SpotFleet": Case(
-        template_id="Spot-Plain",
-        api="SpotFleet",
-        resource="sfr-",
-        distribution="hfcore-aws-spotfleet",
-        creates=("RequestSpotFleet",),
-        pool=("m5.large", "us-east-1a", "spot"),
-        fills_later=True,
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """One call of a script: how it ended, what it answered, and how long it took in seconds."""
-
-    code: int
-    answer: Document
-    stderr: str
-    seconds: float
-
-    @property
-    def message(self) -> str:
-        return str(self.answer.get("message", ""))
-
-
-@dataclass(slots=True, kw_only=True)
-class Faulty(Hook):
-    """Answers the named operations (all, if none is named) with an error, by not answering, or by a reset."""
-
-    operations: tuple[str, ...] = ()
-    error: AwsError | None = None
-    hangs_for: float = 0.0
-    after_the_work: bool = False
-    met: list[str] = field(default_factory=list)
-
-    def before(self, call: Call) -> None:
-        if not self.after_the_work:
-            self._fail(call)
-
-    def after(self, call: Call) -> None:
-        if self.after_the_work:
-            self._fail(call)
-
-    def _fail(self, call: Call) -> None:
-        if self.operations and call.operation not in self.operations:
-            return
-        self.met.append(call.operation)
-        if self.hangs_for:
-            time.sleep(self.hangs_for)
-        elif self.error:
-            raise self.error
-        else:
-            raise DropConnection
 
 
 class Writes:
@@ -187,18 +67,17 @@ class Writes:
         return self.counts.get(name, 0)
 
 
-class Site:
-    """A provider instance: its folders, the AWS that it talks to, and its scripts."""
+class Site(testing.Site):
+    """A provider instance that is asked through its scripts, with the sample files."""
 
     def __init__(self, folder: Path, scripts: Path, aws: StrictAws) -> None:
-        self.folder, self.scripts, self.aws = folder, scripts, aws
-        self.conf, self.work, self.log = folder / "conf", folder / "work", folder / "log"
-        self.data = self.work / "data"
-        for each in (self.conf, self.work, self.log):
-            each.mkdir(parents=True)
-        (self.conf / f"{PROVIDER}prov_config.json").write_bytes((SAMPLES / "awsprov_config.json").read_bytes())
-        self.write_templates()
+        self.scripts = scripts
+        super().__init__(folder, aws)
         self._inputs = 0
+
+    def lay_out(self) -> None:
+        self.put("prov_config.json", json.loads((SAMPLES / "awsprov_config.json").read_text()))
+        self.write_templates()
 
     def write_templates(self, **changed: Document) -> None:
         """Write the sample templates with this AWS's own ids, with variants; `changed` are more, by templateId."""
@@ -217,26 +96,9 @@ class Site:
         for name, more in changed.items():
             like = more.get("like", "OnDemand-Small")
             templates[name] = templates[like] | {key: value for key, value in more.items() if key != "like"}
-        document = {"templates": [each | {"templateId": name} for name, each in templates.items()]}
-        (self.conf / f"{PROVIDER}prov_templates.json").write_text(json.dumps(document, indent=2))
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give what Host Factory gives: a bare PATH and its own variables; and the way to the strict AWS."""
-        return {
-            "PATH": "/usr/bin:/bin",
-            "HF_TOP": "/opt/ibm/hostfactory",
-            "HF_VERSION": "1.2",
-            "HF_CONFDIR": str(self.folder),
-            "HF_WORKDIR": str(self.folder),
-            "HF_LOGDIR": str(self.folder),
-            "HF_LOGLEVEL": "LOG_INFO",
-            "HF_PROVIDER_NAME": PROVIDER,
-            "HF_PROVIDER_CONFDIR": str(self.conf),
-            "HF_PROVIDER_WORKDIR": str(self.work),
-            "HF_PROVIDER_LOGDIR": str(self.log),
-            **self.aws.environment(),
-            **(more or {}),
-        }
+        self.put(
+            "prov_templates.json", {"templates": [each | {"templateId": name} for name, each in templates.items()]}
+        )
 
     def run(
         self,
@@ -266,104 +128,7 @@ class Site:
             check=False,
             cwd="/",
         )
-        return judged(verb, ended, time.monotonic() - started)
-
-    def request(self, template_id: str, count: int = 2, env: Mapping[str, str] | None = None) -> str:
-        """Ask for machines; give the id."""
-        asked = {"template": {"templateId": template_id, "machineCount": count}}
-        ran = self.run("requestMachines", asked, env=env)
-        assert ran.code == 0, ran
-        assert sorted(ran.answer) == ["message", "requestId"]
-        return str(ran.answer["requestId"])
-
-    def statuses(self, *request_ids: str, env: Mapping[str, str] | None = None) -> list[Document]:
-        """Ask how requests stand."""
-        ran = self.run("getRequestStatus", {"requests": [{"requestId": one} for one in request_ids]}, env=env)
-        assert ran.code == 0, ran
-        assert [one["requestId"] for one in ran.answer["requests"]] == list(request_ids)
-        found: list[Document] = ran.answer["requests"]
-        return found
-
-    def status(self, request_id: str, env: Mapping[str, str] | None = None) -> Document:
-        return self.statuses(request_id, env=env)[0]
-
-    def poll_until(self, request_id: str, status: str = "complete") -> Document:
-        """Poll until a request has a status; nothing but `running` may come before it."""
-        end = time.monotonic() + LONGEST_WAIT
-        while True:
-            answer = self.status(request_id)
-            if answer["status"] == status:
-                return answer
-            assert answer["status"] == "running", answer
-            assert time.monotonic() < end, answer
-            time.sleep(0.1)
-
-    def complete(self, template_id: str, count: int = 2) -> tuple[str, list[Document]]:
-        """Ask for machines and poll until they are there; give the id and the machines."""
-        request_id = self.request(template_id, count)
-        self.wait_for_running(count)
-        return request_id, self.poll_until(request_id)["machines"]
-
-    def give_back(self, machines: object, env: Mapping[str, str] | None = None) -> str:
-        """Return machines, as Host Factory names them; give the id."""
-        ran = self.run("requestReturnMachines", {"machines": machines}, env=env)
-        assert ran.code == 0, ran
-        assert sorted(ran.answer) == ["message", "requestId"]
-        return str(ran.answer["requestId"])
-
-    def wait_for_running(self, count: int) -> list[str]:
-        """Wait until AWS runs so many machines, so that the next poll finds them all; give their ids."""
-        end = time.monotonic() + LONGEST_WAIT
-        while True:
-            running = [one.id for one in self.aws.live_instances() if one.state == "running"]
-            if len(running) == count:
-                return running
-            assert time.monotonic() < end, f"{len(running)} of {count} are running"
-            time.sleep(0.01)
-
-    def live(self) -> set[str]:
-        return {one.id for one in self.aws.live_instances()}
-
-    def mutations(self) -> list[Call]:
-        """Give the calls so far that change something in AWS, those that were refused included."""
-        return [one for one in self.aws.calls if not one.operation.startswith(NOT_MUTATING)]
-
-    def stored(self) -> Document:
-        """Read storage.json."""
-        found: Document = json.loads((self.data / "storage.json").read_text())
-        return found
-
-    def machines(self) -> Document:
-        """Read machines.json."""
-        found: Document = json.loads((self.data / "machines.json").read_text())
-        return found
-
-    def on_disk(self) -> dict[str, tuple[int, int, bytes]]:
-        """Give all files under data/: inode, time of the last change, content."""
-        files = sorted(each for each in self.data.rglob("*") if each.is_file())
-        return {str(one): (one.stat().st_ino, one.stat().st_mtime_ns, one.read_bytes()) for one in files}
-
-    def records(self) -> dict[str, tuple[int, int, bytes]]:
-        """Give the same without the locks, which a call may take before it is refused."""
-        return {name: each for name, each in self.on_disk().items() if not name.endswith("lock")}
-
-
-def judged(verb: str, ended: subprocess.CompletedProcess[bytes], seconds: float) -> Ran:
-    """Check what holds for every call of every script, and give the answer."""
-    shown = f"{verb} exited with {ended.returncode}\nstdout: {ended.stdout!r}\nstderr: {ended.stderr!r}"
-    assert ended.returncode in {0, 1}, shown
-    assert ended.stdout.endswith(b"}\n"), shown
-    assert ended.stdout.count(b"\n") == 1, shown
-    answer = json.loads(ended.stdout)  # a second document would be an error
-    assert isinstance(answer, dict), shown
-    if ended.returncode == 0:
-        assert ended.stderr == b"", shown
-    else:
-        assert list(answer) == ["message"], shown
-        assert answer["message"], shown
-        assert b"Traceback" not in ended.stderr, shown
-        assert "HF9001" not in answer["message"], shown
-    return Ran(code=ended.returncode, answer=answer, stderr=ended.stderr.decode(), seconds=seconds)
+        return judged(verb, ended.returncode, ended.stdout, ended.stderr, time.monotonic() - started)
 
 
 def lay_out(python: Path, folder: Path) -> Path:
@@ -474,12 +239,6 @@ def venv_site(own_venv: Venv, new_site: Callable[..., Site], scripts: Path, tmp_
         copied.write_text(text.replace(f"PYTHON={sys.executable}\n", f"PYTHON={own_venv.python}\n"))
         copied.chmod(0o700)
     return lambda **timings: new_site(scripts=laid_out, **timings)
-
-
-@pytest.fixture
-def faulty() -> type[Faulty]:
-    """Give the hook that answers calls wrongly."""
-    return Faulty
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hfcore.testing.aws import AwsError
-
 if TYPE_CHECKING:
     from tests.scripts.conftest import Ran, Site
 
@@ -16,7 +14,7 @@ TEMPLATES = ("OnDemand-Small", "Group", "Fleet-Instant", "Fleet-Request", "Fleet
 
 
 def test_stdout_is_one_json_document_and_stderr_is_empty_on_success_whatever_is_called(  # noqa: PLR0915 - the list
-    site: Site, faulty: type, closed_port: dict[str, str]
+    site: Site, closed_port: dict[str, str]
 ) -> None:
     """Each `run` checks the streams, the exit code and the message by itself; here it is that all cases are run."""
     site.write_templates(Mystery={"providerApi": "Lambda"}, Wrong={"vmTyp": "m5.large", "imageId": 7})
@@ -68,11 +66,11 @@ def test_stdout_is_one_json_document_and_stderr_is_empty_on_success_whatever_is_
     call(1, "an unknown option", "getRequestStatus", words=("--nothing-of-this-name",))
 
     # AWS or the plug-ins are in the way.
-    site.aws.hooks.append(faulty(error=AwsError("UnauthorizedOperation", "You are not authorized.", 403)))
+    site.aws.faults.add("error:UnauthorizedOperation")
     call(0, "status while AWS refuses", "getRequestStatus", asked, env=QUICK)
     call(0, "reclaims while AWS refuses", "getReturnRequests", {}, env=QUICK)
     call(1, "request while AWS refuses", "requestMachines", wanted("Group"), env=QUICK)
-    site.aws.hooks.clear()
+    site.aws.faults.clear()
     call(0, "status while AWS can't be reached", "getRequestStatus", asked, env=closed_port | QUICK)
     call(1, "request while AWS can't be reached", "requestMachines", wanted("Group"), env=closed_port | QUICK)
     call(1, "request of a disabled API", "requestMachines", wanted("Group"), env={"HFCORE_DISABLED_PLUGINS": "ASG"})

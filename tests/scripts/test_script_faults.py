@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hfcore.testing.aws import AwsError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from tests.scripts.conftest import Case, Site
 
@@ -20,14 +17,14 @@ CALL_TIMEOUT_OF_SILENCE = 16  # of which an attempt takes a quarter
 QUICK = {"HFCORE_CALL_TIMEOUT_SEC": str(CALL_TIMEOUT)}
 START_UP = 3.0  # a process on a busy machine
 HOUR = 3600
-REFUSED = AwsError("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
-FAULTS: dict[str, dict[str, Any]] = {
-    "UnauthorizedOperation": {"error": REFUSED},
-    "AccessDenied": {"error": AwsError("AccessDenied", "User is not authorized to perform this.", 403)},
-    "RequestLimitExceeded": {"error": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503)},
-    "InternalError": {"error": AwsError("InternalError", "An internal error has occurred.", 500)},
-    "ConnectionClosedError": {},
-    "ReadTimeoutError": {"hangs_for": 5.0},
+REFUSED = "error:UnauthorizedOperation"
+FAULTS = {
+    "UnauthorizedOperation": REFUSED,
+    "AccessDenied": "error:AccessDenied",
+    "RequestLimitExceeded": "error:RequestLimitExceeded",
+    "InternalError": "error:InternalError",
+    "ConnectionClosedError": "reset",
+    "ReadTimeoutError": "timeout",
 }
 
 
@@ -45,10 +42,10 @@ def pending(make_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def broken(pending: tuple[Site, dict[str, Any]], faulty: type) -> Iterator[Callable[..., AbstractContextManager[Any]]]:
+def broken(pending: tuple[Site, dict[str, Any]]) -> Iterator[Callable[..., None]]:
     site, _ = pending
-    yield lambda **how: site.aws.hooks.append(faulty(**how))
-    site.aws.hooks.clear()
+    yield site.aws.faults.add
+    site.aws.faults.clear()
 
 
 def check_still_running(site: Site, before: dict[str, Any], code: str, env: dict[str, str]) -> None:
@@ -69,8 +66,8 @@ def test_a_fault_of_aws_at_a_poll_leaves_requests_running_with_the_machines_know
     pending: tuple[Site, dict[str, Any]], broken: Callable[..., None], code: str
 ) -> None:
     site, before = pending
-    broken(**FAULTS[code])
-    most = CALL_TIMEOUT_OF_SILENCE if "hangs_for" in FAULTS[code] else CALL_TIMEOUT
+    broken(FAULTS[code])
+    most = CALL_TIMEOUT_OF_SILENCE if code == "ReadTimeoutError" else CALL_TIMEOUT
     check_still_running(site, before, code, {"HFCORE_CALL_TIMEOUT_SEC": str(most)})
 
 
@@ -91,7 +88,7 @@ def test_a_fault_of_one_service_is_told_for_its_requests_alone(
     pending: tuple[Site, dict[str, Any]], broken: Callable[..., None]
 ) -> None:
     site, before = pending
-    broken(error=REFUSED, operations=("DescribeAutoScalingGroups",))
+    broken(f"{REFUSED}:DescribeAutoScalingGroups")
     answers = dict(zip(TEMPLATES, site.statuses(*before), strict=True))
     assert "UnauthorizedOperation" in answers["Group"].pop("message")
     assert {template_id for template_id, one in answers.items() if "Unauthorized" in one.get("message", "")} == set()
@@ -99,29 +96,27 @@ def test_a_fault_of_one_service_is_told_for_its_requests_alone(
 
 
 def test_a_fault_at_a_poll_of_a_return_leaves_it_running_and_the_machine_is_not_called_gone(
-    site: Site, faulty: type
+    site: Site,
 ) -> None:
     _, machines = site.complete("OnDemand-Small", 1)
-    site.aws.hooks.append(faulty(error=REFUSED))
+    site.aws.faults.add(REFUSED)
     return_id = site.give_back({"machineId": machines[0]["machineId"]})
     answer = site.status(return_id)
     assert (answer["status"], answer["machines"][0]["result"]) == ("running", "executing")
     assert "UnauthorizedOperation" in answer["message"]
     assert site.live() == {machines[0]["machineId"]}
-    site.aws.hooks.clear()
+    site.aws.faults.clear()
     site.status(return_id)
     assert site.live() == set(), "what was refused is tried again at the next poll"
 
 
-def test_a_refusal_at_a_request_is_exit_1_with_the_code_of_aws_and_nothing_is_made(
-    site: Site, case: Case, faulty: type
-) -> None:
-    site.aws.hooks.append(faulty(error=REFUSED, operations=case.creates))
+def test_a_refusal_at_a_request_is_exit_1_with_the_code_of_aws_and_nothing_is_made(site: Site, case: Case) -> None:
+    site.aws.faults.add(f"{REFUSED}:{','.join(case.creates)}")
     asked = {"template": {"templateId": case.template_id, "machineCount": 2}}
     ran = site.run("requestMachines", asked)
     assert ran.code == 1
     assert "UnauthorizedOperation" in ran.message
-    site.aws.hooks.clear()
+    site.aws.faults.clear()
     site.aws.advance(HOUR)
     region = site.aws.region()
     assert [*site.live(), *region.groups, *region.fleets, *region.spot_fleets] == []
@@ -166,13 +161,10 @@ def test_a_request_that_got_a_part_ends_with_an_error_and_the_reason_and_keeps_i
 
 
 @pytest.mark.parametrize("template_id", ["OnDemand-Small", "Group"])
-def test_a_request_that_aws_carried_out_without_answering_is_not_made_twice(
-    site: Site, faulty: type, template_id: str
-) -> None:
-    made = ("RunInstances", "CreateAutoScalingGroup")
-    site.aws.hooks.append(faulty(operations=made, after_the_work=True))
+def test_a_request_that_aws_carried_out_without_answering_is_not_made_twice(site: Site, template_id: str) -> None:
+    site.aws.faults.add("reset-after:RunInstances,CreateAutoScalingGroup")
     request_id = site.request(template_id, 2)
-    site.aws.hooks.clear()
+    site.aws.faults.clear()
     site.wait_for_running(2)
     answer = site.poll_until(request_id)
     assert {one["machineId"] for one in answer["machines"]} == site.live()

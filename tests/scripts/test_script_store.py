@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +95,26 @@ def test_the_other_files_are_needed_as_much(whole: tuple[Site, str], harm: Calla
     assert (site.live(), len(site.aws.calls)) == (live, calls)
 
 
+@pytest.mark.parametrize(
+    ("name", "harm"), [("storage.json", truncate), ("machines.json", delete), ("meta.json", empty)]
+)
+def test_a_damaged_file_is_repaired_from_its_copy_and_no_machine_is_lost(
+    whole: tuple[Site, str], harm: Callable[[Path], None], name: str
+) -> None:
+    site, request_id = whole
+    live = site.live()
+    harm(site.data / name)
+    command = [sys.executable, "-m", "hfcore", "store", "repair"]
+    ended = subprocess.run(command, env=site.environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    answer = site.status(request_id)
+    assert answer["status"] == "complete"
+    assert {machine["machineId"] for machine in answer["machines"]} == live
+    assert {machine["result"] for machine in answer["machines"]} == {"succeed"}
+    assert site.live() == live
+    assert site.run("getReturnRequests", {}).answer["requests"] == []
+
+
 def test_a_first_run_makes_the_store_with_private_files(site: Site) -> None:
     assert not site.data.exists()
     assert site.run("getAvailableTemplates").code == 0
@@ -113,3 +136,18 @@ def test_a_store_that_can_not_be_written_refuses_a_request_before_aws_is_asked(s
     assert (ran.code, ran.message[:6]) == (1, "HF4003")
     assert word in ran.message
     assert site.aws.calls == []
+
+
+def test_a_disk_without_room_for_the_outcome_refuses_a_request_before_aws_is_asked(site: Site) -> None:
+    site.run("getAvailableTemplates")
+    before = site.records()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # which the script's process has from this one
+    try:
+        ran = site.run("requestMachines", {"template": {"templateId": "OnDemand-Small", "machineCount": 1}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (ran.code, ran.message[:6]) == (1, "HF4003")
+    assert "File too large" in ran.message
+    assert site.aws.calls == []
+    assert site.records() == before

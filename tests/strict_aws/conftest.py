@@ -35,9 +35,13 @@ class Cloud:
             client.close()
         self.aws.stop()
 
-    def client(self, service: str, region: str = "us-east-1") -> Open:
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=10)
-        made = SESSION.client(service, region_name=region, endpoint_url=self.aws.endpoint_url, config=config)
+    def client(
+        self, service: str, region: str = "us-east-1", read_timeout: float = 10, account: str = "123456789012"
+    ) -> Open:
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout)
+        key = self.aws.environment(account=account)["AWS_ACCESS_KEY_ID"]
+        about = {"region_name": region, "endpoint_url": self.aws.endpoint_url, "aws_access_key_id": key}
+        made = SESSION.client(service, config=config, aws_secret_access_key="secret", **about)
         self._clients.append(made)
         return made
 

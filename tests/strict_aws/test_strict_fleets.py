@@ -153,7 +153,10 @@ def test_a_fleet_without_capacity_tries_for_ever_and_says_why(cloud: Cloud) -> N
     cloud.aws.advance(3600)
     events = history(cloud, fleet, "service-error")
     assert len(events) > 3
+    told = {event["EventSubType"] for event in events}
+    assert told == {"launchSpecTemporarilyBlacklisted", "allLaunchSpecsTemporarilyBlacklisted"}
     assert "We currently do not have sufficient m5.large capacity" in events[0]["EventDescription"]
+    assert "Error Code: InsufficientInstanceCapacity" in events[0]["EventDescription"]
     assert cloud.described_fleet(fleet)["FulfilledCapacity"] == 0.0
     cloud.aws.set_capacity("m5.large", "us-east-1a", "on-demand", 5)
     cloud.aws.advance(300)
@@ -342,4 +345,31 @@ def test_a_fleet_whose_template_is_gone_launches_no_more(cloud: Cloud) -> None:
     cloud.aws.kill(cloud.live()[0])
     cloud.aws.advance(600)
     assert len(cloud.live()) == 1
-    assert "launchSpecUnusable" in [e["EventSubType"] for e in history(cloud, fleet, "service-error")]
+    assert "spotFleetRequestConfigurationInvalid" in [e["EventSubType"] for e in history(cloud, fleet, "service-error")]
+
+
+def test_history_names_the_instances_that_came_and_went(cloud: Cloud) -> None:
+    fleet = cloud.fleet(2, "request")["FleetId"]
+    cloud.aws.advance(300)
+    one, two = cloud.live()
+    cloud.ec2.terminate_instances(InstanceIds=[one])
+    cloud.aws.advance(61)
+    changes = [(e["EventSubType"], e["InstanceId"]) for e in history(cloud, fleet, "instance-change")]
+    assert changes == [("launched", one), ("launched", two), ("terminated", one)]
+
+
+def test_activity_tells_how_far_a_fleet_has_come(cloud: Cloud) -> None:
+    cloud.aws.set_capacity("m5.large", "us-east-1b", "on-demand", 0)
+    fleet = cloud.fleet(1, "maintain")["FleetId"]
+    short = cloud.fleet(1, "maintain", LaunchTemplateConfigs=cloud.configs({"SubnetId": cloud.subnets[1]}))["FleetId"]
+    instant = cloud.fleet(1, LaunchTemplateConfigs=cloud.configs({"SubnetId": cloud.subnets[1]}))
+    assert instant["Instances"] == []
+
+    def activities() -> list[str]:
+        return [cloud.described_fleet(one)["ActivityStatus"] for one in (fleet, short, instant["FleetId"])]
+
+    assert activities() == ["pending_fulfillment", "pending_fulfillment", "fulfilled"]
+    cloud.aws.advance(300)
+    assert activities() == ["fulfilled", "error", "fulfilled"]
+    cloud.ec2.delete_fleets(FleetIds=[fleet], TerminateInstances=True)
+    assert activities()[0] == "pending_termination"

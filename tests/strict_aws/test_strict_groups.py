@@ -123,6 +123,9 @@ def test_a_short_group_tries_for_ever_and_says_why(cloud: Cloud) -> None:
     assert failed[0]["StatusMessage"].startswith("We currently do not have sufficient m5.large capacity")
     assert len(failed[0]["StatusMessage"]) <= 255
     assert failed[0]["StartTime"] > failed[-1]["StartTime"]
+    assert [a["Description"] for a in activities(cloud, "Successful")] == [
+        f"Launching a new EC2 instance: {cloud.live()[0]}"
+    ]
     cloud.aws.set_capacity("m5.large", "us-east-1a", "on-demand", None)
     cloud.aws.advance(300)
     assert len(cloud.live()) == 3

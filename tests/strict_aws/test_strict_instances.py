@@ -353,6 +353,43 @@ def test_status_is_of_running_instances(cloud: Cloud) -> None:
     assert cloud.ec2.describe_instance_status()["InstanceStatuses"][0]["InstanceId"] == one
 
 
+def test_status_by_ids_is_of_these_alone_and_of_a_hundred_at_most(cloud: Cloud, refused: Refused) -> None:
+    one, two = cloud.run(2)
+    cloud.aws.advance(61)
+    found = cloud.ec2.describe_instance_status(InstanceIds=[two])["InstanceStatuses"]
+    assert [status["InstanceId"] for status in found] == [two]
+    ask = cloud.ec2.describe_instance_status
+    assert refused(ask, InstanceIds=[one, "i-12345678"]) == "InvalidInstanceID.NotFound"
+    assert refused(ask, InstanceIds=[one], MaxResults=5) == "InvalidParameterCombination"
+    assert refused(ask, InstanceIds=[f"i-{n:08x}" for n in range(101)]) == "InvalidParameterValue"
+
+
+def test_an_account_knows_nothing_of_another_one(cloud: Cloud, refused: Refused) -> None:
+    (ours,) = cloud.run()
+    theirs = cloud.client("ec2", account="210987654321")
+    asked = {"ImageId": "ami-12c6146b", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1}
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "hfcore:owner", "Value": "me"}]}]
+    made = theirs.run_instances(**asked, TagSpecifications=tags)
+    assert made["OwnerId"] == "210987654321"
+    foreign = made["Instances"][0]["InstanceId"]
+    assert refused(cloud.ec2.describe_instances, InstanceIds=[ours, foreign]) == "InvalidInstanceID.NotFound"
+    assert refused.text == f"The instance ID '{foreign}' does not exist"
+    assert refused(cloud.ec2.terminate_instances, InstanceIds=[ours, foreign]) == "InvalidInstanceID.NotFound"
+    assert refused(theirs.terminate_instances, InstanceIds=[ours]) == "InvalidInstanceID.NotFound"
+    assert set(cloud.live()) == {ours, foreign}
+    assert cloud.filtered("tag:hfcore:owner", "me") == [ours]
+    network = {one["VpcId"] for client in (cloud.ec2, theirs) for one in client.describe_vpcs()["Vpcs"]}
+    assert len(network) == 2
+
+
+def test_tokens_and_names_are_of_one_account(cloud: Cloud) -> None:
+    theirs = cloud.client("ec2", account="210987654321")
+    data = {"ImageId": "ami-12c6146b", "InstanceType": "m5.large"}
+    asked = {"LaunchTemplateName": "same", "ClientToken": "one", "LaunchTemplateData": data}
+    ids = {one.create_launch_template(**asked)["LaunchTemplate"]["LaunchTemplateId"] for one in (cloud.ec2, theirs)}
+    assert len(ids) == 2
+
+
 def test_a_scheduled_event_is_found_by_its_code(cloud: Cloud) -> None:
     one, _two = cloud.run(2)
     cloud.aws.advance(61)

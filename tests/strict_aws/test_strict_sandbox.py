@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -80,3 +81,20 @@ def test_a_sandbox_that_cannot_start_says_where_its_log_is(folder: Path) -> None
     with pytest.raises(sandbox.SandboxError, match=r"sandbox\.log"):
         sandbox.start(folder, moon_seconds=1.0)
     assert "moon_seconds" in (folder / "sandbox.log").read_text()
+
+
+def test_starts_at_once_start_one(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        started = list(pool.map(lambda _: sandbox.start(folder), range(4)))
+    assert len({(one.pid, one.port) for one in started}) == 1
+    assert sandbox.status(folder) == started[0]
+
+
+def test_faults_are_set_in_the_one_that_runs(folder: Path) -> None:
+    with pytest.raises(sandbox.SandboxError, match="no sandbox runs"):
+        sandbox.set_faults(folder, ["throttle"])
+    started = sandbox.start(folder, faults=["throttle:RunInstances"])
+    assert started.faults == ("throttle:RunInstances",)
+    changed = sandbox.set_faults(folder, ["reset"], clear=True)
+    assert changed == sandbox.status(folder) == sandbox.start(folder)
+    assert changed.faults == ("reset",)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.strict_aws.conftest import Cloud, Refused
 
 EARLY = datetime(2020, 1, 1, tzinfo=UTC)
@@ -98,12 +100,40 @@ def test_a_short_request_keeps_trying_and_tells_why(cloud: Cloud) -> None:
     cloud.aws.advance(600)
     asked = {"SpotFleetRequestId": fleet, "StartTime": EARLY}
     events = cloud.ec2.describe_spot_fleet_request_history(**asked)["HistoryRecords"]
-    errors = [e["EventInformation"] for e in events if e["EventType"] == "error"]
-    assert errors[0]["EventSubType"] == "launchSpecTemporarilyBlacklisted"
-    assert "There is no Spot capacity available" in errors[0]["EventDescription"]
+    told = [e["EventInformation"] for e in events if e["EventType"] == "information"]
+    assert told[0]["EventSubType"] == "launchSpecTemporarilyBlacklisted"
+    assert "There is no Spot capacity available" in told[0]["EventDescription"]
+    assert "Error Code: UnfulfillableCapacity" in told[0]["EventDescription"]
+    assert cloud.described_spot_fleet(fleet)["ActivityStatus"] == "error"
     cloud.aws.set_capacity("m5.large", "us-east-1a", "spot", None)
     cloud.aws.advance(300)
     assert len(cloud.live()) == 1
+    assert cloud.described_spot_fleet(fleet)["ActivityStatus"] == "fulfilled"
+    events = cloud.ec2.describe_spot_fleet_request_history(**asked)["HistoryRecords"]
+    assert [e["EventInformation"]["InstanceId"] for e in events if e["EventType"] == "instanceChange"] == cloud.live()
+
+
+def test_history_may_come_late(make_cloud: Callable[..., Cloud]) -> None:
+    cloud = make_cloud(history_after_seconds=30)
+    cloud.aws.set_capacity("m5.large", "us-east-1a", "spot", 0)
+    asked = {"SpotFleetRequestId": cloud.spot_fleet(1), "StartTime": EARLY}
+    cloud.aws.advance(10)
+    assert cloud.ec2.describe_spot_fleet_request_history(**asked)["HistoryRecords"] == []
+    cloud.aws.advance(30)
+    assert cloud.ec2.describe_spot_fleet_request_history(**asked)["HistoryRecords"]
+
+
+def test_a_wrong_launch_is_an_error_and_not_a_shortage(cloud: Cloud) -> None:
+    template = cloud.template()
+    configs = [{"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}}]
+    fleet = cloud.spot_fleet(1, LaunchTemplateConfigs=configs)
+    cloud.ec2.delete_launch_template(LaunchTemplateId=template)
+    cloud.aws.advance(61)
+    asked = {"SpotFleetRequestId": fleet, "StartTime": EARLY}
+    events = cloud.ec2.describe_spot_fleet_request_history(**asked)["HistoryRecords"]
+    (error,) = (e["EventInformation"] for e in events if e["EventType"] == "error")
+    assert error["EventSubType"] == "spotFleetRequestConfigurationInvalid"
+    assert "InvalidLaunchTemplateId.NotFound" in error["EventDescription"]
 
 
 def test_a_request_does_not_replace_what_dies(cloud: Cloud) -> None:

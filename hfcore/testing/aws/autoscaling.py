@@ -11,7 +11,7 @@ from hfcore.testing.aws.protocol import AwsError, Params, matching, page, read_t
 from hfcore.testing.aws.templates import collect_tags, find_version
 
 if TYPE_CHECKING:
-    from hfcore.testing.aws.instances import Instance
+    from hfcore.testing.aws.instances import Blueprint, Instance
     from hfcore.testing.aws.world import Region
 
 PAGE, MAX_RECORDS = 50, range(1, 101)
@@ -85,6 +85,12 @@ class Group(Holder):
         told = {"Description": text, "StatusCode": status, "StatusMessage": message[:MAX_MESSAGE] or None}
         self.activities.insert(0, about | told | {"StartTime": self.region.timeline.now()})
         return self.activities[0]
+
+    def _launch(self, plan: Blueprint, count: int, weight: float) -> list[Instance]:
+        made = super()._launch(plan, count, weight)
+        for one in made:
+            self._record("Successful", f"Launching a new EC2 instance: {one.id}")
+        return made
 
     def _failed(self, error: AwsError) -> None:
         text = f"Launching a new EC2 instance.  Status Reason: {error.message}"

@@ -13,13 +13,18 @@ from hfcore.testing.aws.protocol import AwsError, Params, at_most, find, matchin
 from hfcore.testing.aws.templates import collect_tags, find_version
 
 if TYPE_CHECKING:
-    from hfcore.testing.aws.instances import Instance
+    from hfcore.testing.aws.filling import Errors, Made
+    from hfcore.testing.aws.instances import Blueprint, Instance
     from hfcore.testing.aws.world import Region
 
 KEPT_SECONDS = 48 * 3600
 MAX_INSTANT_DELETED, MAX_ENDED = 25, 100
 TARGET = "TargetCapacitySpecification"
+REPEATED = "Repeated errors have occurred processing the launch specification. It will not be retried for at least 13 "
+REPEATED += "minutes. Error message: {} (Service: AmazonEC2; Status Code: {}; Error Code: {}; Request ID: …)"
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
+
+SHORT = {"InsufficientInstanceCapacity", "UnfulfillableCapacity"}
 
 
 class Fleet(Holder):
@@ -29,7 +34,7 @@ class Fleet(Holder):
     noun, described, over = "Fleet", "Fleets", "deleted"
     ended_well, not_ended = "SuccessfulFleetDeletions", "UnsuccessfulFleetDeletions"
     not_endable = "fleetNotInDeletableState"
-    changed, went_wrong = "fleet-change", "service-error"
+    changed, member, went_wrong, went_on = "fleet-change", "instance-change", "service-error", "service-error"
 
     def __init__(self, region: Region, config: Params, target: Params, strategies: dict[str, str]) -> None:
         self.id = f"{self.prefix}-{uuid.uuid4()}"
@@ -77,22 +82,51 @@ class Fleet(Holder):
         ]
         return by_strategy(pools, self.strategies.get(market, ""))
 
-    def _record(self, kind: str, subtype: str, text: str | None = None) -> None:
-        about, now = {"EventSubType": subtype, "EventDescription": text}, self.region.timeline.now()
+    @property
+    def activity(self) -> str:
+        """Give its progress; that of an instant fleet is fulfilled however short it is (API text of FleetData)."""
+        if self.kind == "instant" or self.units() >= self.target["TotalTargetCapacity"]:
+            return "fulfilled"
+        if self.is_over:
+            return "pending_termination"
+        failed = any(event["EventType"] in {self.went_wrong, self.went_on} for event in self.history)
+        return "error" if failed else "pending_fulfillment"
+
+    def _record(self, kind: str, subtype: str, text: str | None = None, instance_id: str | None = None) -> None:
+        about = {"EventSubType": subtype, "EventDescription": text, "InstanceId": instance_id}
+        now = self.region.timeline.now()
         self.history.append({"EventType": kind, "EventInformation": about, "Timestamp": now})
 
     def _failed(self, error: AwsError) -> None:
-        blocked = error.code in {"InsufficientInstanceCapacity", "UnfulfillableCapacity"}
-        subtype = "launchSpecTemporarilyBlacklisted" if blocked else "launchSpecUnusable"
-        self._record(self.went_wrong, subtype, f"{error.code}: {error.message}")
+        # API text of EventInformation: what kind of event is which subtype.
+        if error.code in SHORT:
+            text = REPEATED.format(error.message, error.status, error.code)
+            self._record(self.went_on, "launchSpecTemporarilyBlacklisted", text)
+        else:
+            text = f"{error.code}: {error.message}"
+            self._record(self.went_wrong, "spotFleetRequestConfigurationInvalid", text)
+
+    def _launch(self, plan: Blueprint, count: int, weight: float) -> list[Instance]:
+        made = super()._launch(plan, count, weight)
+        for one in made:
+            self._record(self.member, "launched", instance_id=one.id)
+        return made
+
+    def _fill(self, market: str, units: float) -> tuple[Made, Errors]:
+        made, errors = super()._fill(market, units)
+        if errors and not made and all(error.code in SHORT for _, error in errors):
+            text = "No launch configuration is valid: several attempts to launch instances have failed."
+            self._record(self.went_wrong, "allLaunchSpecsTemporarilyBlacklisted", text)
+        return made, errors
 
     def lost(self, instance: Instance) -> None:
         """Drop an instance that ends; `maintain` will replace it."""
         self.members.pop(instance.id, None)
         self.wake(self.region.timings.replace_seconds)
 
-    def ended(self, _: Instance) -> None:
+    def ended(self, instance: Instance) -> None:
         """Be over for good with the last instance, if that was wanted."""
+        self._record(self.member, "terminated", instance_id=instance.id)
         self.alive -= 1
         self._settle()
 
@@ -142,7 +176,7 @@ class Fleet(Holder):
     def describe(self) -> Params:
         """Describe it in the words of DescribeFleets."""
         about = {"FleetId": self.id, "FleetState": self.state, "CreateTime": self.created, "Tags": tag_list(self.tags)}
-        about |= {"Type": self.kind, "FulfilledCapacity": self.units()}
+        about |= {"Type": self.kind, "FulfilledCapacity": self.units(), "ActivityStatus": self.activity}
         return self.config | about | (self.answer if self.kind == "instant" else {})
 
 
@@ -153,11 +187,12 @@ class SpotFleet(Fleet):
     noun, described, over = "SpotFleetRequest", "SpotFleetRequestConfigs", "cancelled"
     ended_well, not_ended = "SuccessfulFleetRequests", "UnsuccessfulFleetRequests"
     not_endable = "fleetRequestNotInCancellableState"
-    changed, went_wrong = "fleetRequestChange", "error"
+    changed, member, went_wrong, went_on = "fleetRequestChange", "instanceChange", "error", "information"
 
     def describe(self) -> Params:
         """Describe it in the words of DescribeSpotFleetRequests."""
         about = {"SpotFleetRequestId": self.id, "SpotFleetRequestState": self.state, "CreateTime": self.created}
+        about["ActivityStatus"] = self.activity
         config = self.config | {"Type": self.kind, "FulfilledCapacity": self.units()}
         return about | {"SpotFleetRequestConfig": config, "Tags": tag_list(self.tags)}
 

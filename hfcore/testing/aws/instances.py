@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     Tags = dict[str, str]
 
 ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
-OWNER = "123456789012"
 TYPES = re.compile(r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)")
-MAX_IDS, PAGE = 1000, range(5, 1001)
+MAX_IDS, MAX_STATUS_IDS, PAGE = 1000, 100, range(5, 1001)
 TAGGABLE = {"instance", "volume", "network-interface", "spot-instances-request"}
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 SPOT_NOTICE_SECONDS = 120
@@ -181,14 +180,14 @@ def launch(region: Region, plan: Blueprint, count: int, owner: Holder | None = N
     return [Instance(region, plan, owner, tags, own | {"AmiLaunchIndex": index}) for index in range(count)]
 
 
-def _reservations(instances: Iterable[Instance]) -> list[Params]:
+def _reservations(account: str, instances: Iterable[Instance]) -> list[Params]:
     """Describe instances under their reservations, each serialised once for each change of it."""
     found = []
     for reservation, members in itertools.groupby(instances, key=lambda one: one.reservation):
         its = list(members)
         for one in its:
             one.fragment = one.fragment or fragment(one.described)
-        found.append({"ReservationId": reservation, "OwnerId": OWNER, "Instances": [one.fragment for one in its]})
+        found.append({"ReservationId": reservation, "OwnerId": account, "Instances": [one.fragment for one in its]})
     return found
 
 
@@ -211,11 +210,12 @@ def run_instances(region: Region, params: Params) -> Params:
     made = region.once("RunInstances", params, make, scope=plan.subnet.zone)
     if all(one.state == "terminated" for one in made):
         raise AwsError("IdempotentInstanceTerminated", f"The instances of the client token '{token}' have ended.")
-    return _reservations(made)[0]
+    return _reservations(region.account, made)[0]
 
 
 def terminate_instances(region: Region, params: Params) -> Params:
     """TerminateInstances: one unknown id and nothing ends; protection holds back its whole zone and still raises."""
+    at_most(region, MAX_IDS, params["InstanceIds"])
     found = _by_ids(region, params["InstanceIds"])
     protected = [one for one in found if one.plan.params.get("DisableApiTermination") and one.live]
     zones = {one.plan.subnet.zone for one in protected}
@@ -230,44 +230,50 @@ def terminate_instances(region: Region, params: Params) -> Params:
     return {"TerminatingInstances": answer}
 
 
-def _visible(region: Region) -> dict[str, Instance]:
+def _visible(region: Region) -> list[Instance]:
     # EC2 developer guide, eventual consistency: what was launched may not be there yet.
     now = region.timeline.now()
-    return {one.id: one for one in region.instances.values() if one.visible_at <= now}
+    return [one for one in region.instances.values() if one.visible_at <= now]
 
 
 def _by_ids(region: Region, ids: Sequence[str]) -> list[Instance]:
     """Find instances by id, each once; one malformed, unknown or not yet visible fails the whole call."""
-    at_most(region, MAX_IDS, ids)
     for one in ids:
         if not ID.fullmatch(one):
             raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{one}"')
-    visible, unique = _visible(region), dict.fromkeys(ids)
-    missing = [one for one in unique if one not in visible]
+    known, unique, now = region.instances, dict.fromkeys(ids), region.timeline.now()
+    missing = [one for one in unique if one not in known or known[one].visible_at > now]
     if missing:
         words, does = ("IDs", "do") if len(missing) > 1 else ("ID", "does")
         raise AwsError("InvalidInstanceID.NotFound", f"The instance {words} '{', '.join(missing)}' {does} not exist")
-    return [visible[one] for one in unique]
+    return [known[one] for one in unique]
+
+
+def _ids_alone(region: Region, params: Params, most: int) -> Sequence[str]:
+    ids: Sequence[str] = params.get("InstanceIds", ())
+    at_most(region, most, ids)
+    if ids and "MaxResults" in params:
+        raise AwsError("InvalidParameterCombination", "instancesSet cannot be used with the parameter maxResults")
+    return ids
 
 
 def describe_instances(region: Region, params: Params) -> Params:
     """DescribeInstances: by ids all at once, else pages of MaxResults (1000) instances."""
-    ids = params.get("InstanceIds")
-    if ids and "MaxResults" in params:
-        raise AwsError("InvalidParameterCombination", "instancesSet cannot be used with the parameter maxResults")
+    ids = _ids_alone(region, params, MAX_IDS)
     fields = {
         "instance-id": lambda one: [one.id],
         "instance-state-name": lambda one: [one.state],
         "client-token": lambda one: [one.described["ClientToken"]],
     }
-    found = _by_ids(region, ids) if ids else _visible(region).values()
+    found = _by_ids(region, ids) if ids else _visible(region)
     answer = page(params, matching(found, params, fields, lambda one: one.tags), "Reservations", PAGE)
-    return answer | {"Reservations": _reservations(answer["Reservations"])}
+    return answer | {"Reservations": _reservations(region.account, answer["Reservations"])}
 
 
 def describe_instance_status(region: Region, params: Params) -> Params:
-    """DescribeInstanceStatus, of running instances."""
-    running = [one for one in _visible(region).values() if one.state == "running"]
+    """DescribeInstanceStatus, of running instances; by ids, at most 100."""
+    ids = _ids_alone(region, params, MAX_STATUS_IDS)
+    running = [one for one in (_by_ids(region, ids) if ids else _visible(region)) if one.state == "running"]
     fields = {"event.code": lambda one: [event["Code"] for event in one.events]}
     kept = matching(running, params, fields, lambda one: one.tags)
     found = [{"InstanceId": one.id, "InstanceState": one.described["State"], "Events": one.events} for one in kept]

@@ -44,7 +44,8 @@ class Raw(str):
 
 
 @lru_cache
-def _model(service: str) -> ServiceModel:
+def service_model(service: str) -> ServiceModel:
+    """Give what botocore knows of a service."""
     return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
@@ -123,7 +124,7 @@ def _tree(body: str) -> Params:
 
 def read_request(service: str, body: str, target: str) -> tuple[str, Params]:
     """Give the operation's name and its typed parameters, from the form or JSON and the header `X-Amz-Target`."""
-    model = _model(service)
+    model = service_model(service)
     if model.metadata["protocol"] == "json":
         return target.rpartition(".")[2], json.loads(body or "{}")
     try:
@@ -151,7 +152,7 @@ def _xml(shape: Shape, value: Open, name: str) -> str:
 
 @lru_cache
 def _instance_shape() -> Shape:
-    return _model("ec2").shape_for("Instance")
+    return service_model("ec2").shape_for("Instance")
 
 
 def fragment(described: Params) -> Raw:
@@ -167,7 +168,7 @@ def _members(shape: StructureShape, value: Params) -> str:
 
 def write_answer(service: str, operation: str, answer: Params, request_id: str) -> str:
     """Serialise an operation's answer in its service's protocol."""
-    model: OperationModel = _model(service).operation_model(operation)
+    model: OperationModel = service_model(service).operation_model(operation)
     protocol = model.metadata["protocol"]
     if protocol == "json":
         return json.dumps(answer)

@@ -9,13 +9,18 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-FILE, LOG = "sandbox.json", "sandbox.log"
+from hfcore.files import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILE, LOG, LOCK = "sandbox.json", "sandbox.log", "sandbox.lock"
 PATIENCE_SECONDS = 20.0
 WATCHABLE = {"boot_seconds": 2.0, "shutdown_seconds": 2.0, "fill_seconds": 1.0, "replace_seconds": 5.0}
 _children: dict[int, subprocess.Popen[bytes]] = {}  # those of this process, to be reaped by `stop`
@@ -27,7 +32,7 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A running sandbox: how to reach it, and what is in its region from the start."""
+    """A running sandbox: how to reach it, what is in its region from the start, and the faults that may strike."""
 
     pid: int
     port: int
@@ -37,6 +42,7 @@ class Sandbox:
     subnets: tuple[str, ...]
     security_group: str
     image: str
+    faults: tuple[str, ...]
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -51,8 +57,8 @@ def _private(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
 
 
-def _ask(port: int, what: str) -> dict[str, Any]:
-    body = json.dumps({"do": what}).encode()
+def _ask(port: int, what: str, **asked: object) -> dict[str, Any]:
+    body = json.dumps({"do": what, **asked}).encode()
     with urlopen(Request(f"http://127.0.0.1:{port}/_control", body), timeout=2) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
@@ -67,7 +73,7 @@ def status(folder: Path) -> Sandbox | None:
         return None
     if about.pop("key", None) != remembered["key"]:
         return None
-    return Sandbox(**(about | {"subnets": tuple(about["subnets"])}))
+    return Sandbox(**(about | {name: tuple(about[name]) for name in ("subnets", "faults")}))
 
 
 def _free(port: int) -> bool:
@@ -78,15 +84,27 @@ def _free(port: int) -> bool:
     return True
 
 
-def start(folder: Path, port: int = 0, **timings: float) -> Sandbox:
-    """Start a sandbox for `folder` (made 0700; holds `sandbox.json` and `sandbox.log`), or give the one that runs.
+def start(folder: Path, port: int = 0, *, faults: Sequence[str] = (), **timings: float) -> Sandbox:
+    """Start a sandbox for `folder` (made 0700; holds `sandbox.json`, a log and a lock), or give the one that runs.
 
     Port 0 is the one remembered in the folder if it is free, else any; `timings` are by default slow enough to watch.
+    `faults` are added, as `hfcore.testing.aws.faults` spells them.
     """
-    running = status(folder)
-    if running:
-        return running
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, 2 * PATIENCE_SECONDS):
+        found = status(folder) or _spawn(folder, port, timings)
+    return set_faults(folder, faults) if faults else found
+
+
+def set_faults(folder: Path, faults: Sequence[str] = (), *, clear: bool = False) -> Sandbox:
+    """Clear the faults of the sandbox of `folder`, and add some."""
+    found = status(folder)
+    if found is None:
+        raise SandboxError(f"no sandbox runs for {folder}")
+    return replace(found, faults=tuple(_ask(found.port, "fault", add=faults, clear=clear)["active"]))
+
+
+def _spawn(folder: Path, port: int, timings: dict[str, float]) -> Sandbox:
     if port and not _free(port):
         raise SandboxError(f"port {port} is taken; ask for another, or for 0")
     remembered = int(_read(folder).get("port", 0))
@@ -138,7 +156,7 @@ def serve(folder: Path, port: int, timings: dict[str, float], key: str) -> None:
     known = {"pid": os.getpid(), "port": aws.port, "key": key}
     network = {"subnets": list(region.subnets), "security_group": next(iter(region.security_groups)), "image": IMAGE}
     about = {"endpoint_url": aws.endpoint_url, "environment": aws.environment(), "region": region.name}
-    aws.deeds["about"] = lambda: known | network | about
+    aws.deeds["about"] = lambda: known | network | about | {"faults": aws.faults.active}
     temporary = folder / f".{FILE}.{os.getpid()}"
     with _private(temporary) as file:
         json.dump(known, file)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from hfcore.testing.aws.protocol import SERVICES, AwsError, write_error
+from hfcore.testing.aws.world import ACCOUNT
 
 if TYPE_CHECKING:
     from hfcore.testing.aws.strict import StrictAws
 
-CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([a-z0-9-]+)/([a-z0-9]+)/aws4_request")
+CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+?(\d{12})?/\d{8}/([a-z0-9-]+)/([a-z0-9]+)/aws4_request")
 
 
 class DropConnection(Exception):
-    """Raised by a hook: the caller's connection is reset, without an answer."""
+    """Raised by a hook: the connection is cut without an answer, once the caller has gone or waited `hold` seconds."""
+
+    def __init__(self, hold: float = 0.0) -> None:
+        super().__init__()
+        self.hold = hold
 
 
 class Server(ThreadingHTTPServer):
@@ -68,18 +74,20 @@ class _Connection(BaseHTTPRequestHandler):
             self._control("", body)
             return
         scope = CREDENTIAL.match(self.headers.get("Authorization", ""))
-        if scope is None or scope[2] not in SERVICES or "X-Amz-Date" not in self.headers:
+        if scope is None or scope[3] not in SERVICES or "X-Amz-Date" not in self.headers:
             error = AwsError("MissingAuthenticationToken", "The request is not signed for a service known here.", 403)
             self._fail(error, "ec2" if "Version=2016-11-15" in body else "autoscaling")
             return
-        region, service = scope[1], scope[2]
+        account, region, service = scope[1] or ACCOUNT, scope[2], scope[3]
         try:
             target = self.headers.get("X-Amz-Target", "")
-            status, text, call = self.server.aws.answer(service, region, body, target)
+            status, text, call = self.server.aws.answer(service, region, body, target, account)
             self._send(status, text, "application/x-amz-json-1.1" if service == "ssm" else "text/xml", call.request_id)
-        except DropConnection:
+        except DropConnection as drop:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            select.select([self.connection], [], [], drop.hold)  # until the caller gives up
+            with contextlib.suppress(OSError):  # it is closed already
+                self.connection.shutdown(socket.SHUT_RDWR)
         except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is answered as AWS answers its own
             traceback.print_exc()
             self._fail(AwsError("InternalError", f"{type(error).__name__}: {error}", 500), service)

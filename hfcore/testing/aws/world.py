@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Pool = tuple[str, str, str]  # instance type, zone, market ("spot" or "on-demand")
+ACCOUNT = "123456789012"
 IMAGE = "ami-12c6146b"
 AL2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 SUBNET_SIZE = 2**14  # addresses, of which AWS keeps the first four and the last
@@ -54,6 +55,7 @@ class Call:
     request_id: str
     outcome: str = ""
     seconds: float = 0.0
+    account: str = ACCOUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +94,19 @@ class Timeline:
 
 
 class World:
-    """An account in every region."""
+    """Accounts, each in every region."""
 
     def __init__(self, timings: Timings) -> None:
         self.timings, self.timeline = timings, Timeline()
-        self.regions: dict[str, Region] = {}
+        self.regions: dict[tuple[str, str], Region] = {}
         self.calls: list[Call] = []
         self.violations: list[Violation] = []
         self.current = ""
 
-    def region(self, name: str) -> Region:
-        """Give the state of a region, made on first use."""
-        return self.regions.get(name) or self.regions.setdefault(name, Region(self, name))
+    def region(self, name: str, account: str = ACCOUNT) -> Region:
+        """Give the state of a region of an account, made on first use."""
+        key = (account, name)
+        return self.regions.get(key) or self.regions.setdefault(key, Region(self, name, account))
 
     def violate(self, rule: str, operation: str = "") -> None:
         """Note that the call being answered, or `operation`, broke `rule`."""
@@ -115,7 +118,7 @@ class World:
         return AwsError(code, rule)
 
     def instances(self) -> dict[str, Instance]:
-        """Give the instances of all regions, by id."""
+        """Give the instances of all regions and accounts, by id."""
         return {one.id: one for region in self.regions.values() for one in region.instances.values()}
 
     def instance(self, instance_id: str) -> Instance:
@@ -134,10 +137,10 @@ class Subnet:
 
 
 class Region:
-    """What one region holds, keyed by id or name; its network and images have always the same ids."""
+    """What an account holds in a region, keyed by id or name; its network and images have always the same ids."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name = world, name
+    def __init__(self, world: World, name: str, account: str) -> None:
+        self.world, self.name, self.account = world, name, account
         self.timeline, self.timings = world.timeline, world.timings
         self.instances: dict[str, Instance] = {}
         self.spot_requests: dict[str, Params] = {}
@@ -148,8 +151,9 @@ class Region:
         self.capacity: dict[Pool, int] = {}
         self.live: Counter[Pool] = Counter()
         self._tokens: dict[tuple[str, str, str], tuple[str, Any]] = {}
-        self.vpc_id, self.security_groups = self._id("vpc"), {self._id("sg"): "default"}
-        self.subnets = {one.id: one for one in map(self._subnet, range(3))}
+        own = "" if account == ACCOUNT else account  # images are public
+        self.vpc_id, self.security_groups = self._id("vpc", own), {self._id("sg", own): "default"}
+        self.subnets = {one.id: one for one in (self._subnet(number, own) for number in range(3))}
         self.parameters = {AL2023: self._id("ami")}
         root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available"}
         self.images: dict[str, Params] = {one: {"ImageId": one, **root} for one in (IMAGE, self.parameters[AL2023])}
@@ -157,10 +161,10 @@ class Region:
     def _id(self, prefix: str, part: str = "") -> str:
         return f"{prefix}-0{hashlib.sha256(f'{self.name}{part}'.encode()).hexdigest()[:16]}"
 
-    def _subnet(self, number: int) -> Subnet:
+    def _subnet(self, number: int, own: str) -> Subnet:
         zone, first = "abc"[number], int(ipaddress.IPv4Address("10.0.0.0")) + number * SUBNET_SIZE
         free = deque(range(first + 4, first + SUBNET_SIZE - 1))
-        return Subnet(id=self._id("subnet", zone), zone=self.name + zone, vpc_id=self.vpc_id, free=free)
+        return Subnet(id=self._id("subnet", own + zone), zone=self.name + zone, vpc_id=self.vpc_id, free=free)
 
     def set_capacity(self, instance_type: str, zone: str, market: str, count: int | None) -> None:
         """Let at most `count` instances of a pool live at a time (None: no limit); who is short tries again."""
