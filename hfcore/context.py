@@ -45,6 +45,7 @@ class Intent:
         call: `service:Operation`.
         parameters: Exactly what is sent, except user data; a replay sends these again.
         token: Idempotency token, the same for each replay of the step.
+        begun_at: When it was begun; of a replayed one, when it was begun the last time before.
         outcome: What the cloud answered, as the plug-in wrote it down; `None` while that is open.
         process: Who began it: host, boot id, pid and the pid's start time.
         replayed: True where `begin` found the step open from before: it may have reached the cloud already.

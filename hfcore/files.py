@@ -29,7 +29,10 @@ FOLDER_MODE: Final = 0o700
 TEMPORARY: Final = ".tmp"
 """End of the name of every temporary file and folder; such a name starts with a dot."""
 
-RESTORE_HINT: Final = "nothing was changed; restore the folder from a copy, or correct the file by hand"
+LAST: Final = ".last"
+"""End of the name under which the version of a file before this one is kept."""
+
+RESTORE_HINT: Final = "nothing was changed; `hfcore store check` names all that is wrong, and what to do about it"
 
 _HINTS: Final = {
     errno.ENOSPC: "make space on the file system, then try again; what was stored before is whole",
@@ -38,6 +41,7 @@ _HINTS: Final = {
     errno.EACCES: "give the user that runs Host Factory the right to write there",
     errno.EPERM: "give the user that runs Host Factory the right to write there",
 }
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that can't sync a folder
 _FIRST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.05
@@ -51,9 +55,13 @@ def not_writable(path: Path, error: OSError) -> StoreNotWritable:
     return StoreNotWritable(f"{path} can't be written: {reason}", hint=hint)
 
 
-def untrusted(path: Path, what: str) -> StoreUntrusted:
-    """Give the error that says what is wrong with a file."""
-    return StoreUntrusted(f"{path} {what}", hint=RESTORE_HINT)
+def untrusted(path: Path, what: str, *, hint: str = "") -> StoreUntrusted:
+    """Give the error that says what is wrong with a file; its hint names the version before, if one is kept."""
+    if not hint and last_of(path).is_file():
+        hint = (
+            f"nothing was changed; the version before it is {last_of(path).name}: `hfcore store repair` takes it back"
+        )
+    return StoreUntrusted(f"{path} {what}", hint=hint or RESTORE_HINT)
 
 
 def read_json(path: Path, parse: Callable[[str], T]) -> T:
@@ -75,26 +83,105 @@ def read_json(path: Path, parse: Callable[[str], T]) -> T:
         raise untrusted(path, f"can't be understood: {error}") from error
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in the place of a file, so that others see the old content or the new, whole, even after a crash.
+class NewFile:
+    """What is to take a file's place, written and synced beside it, so that a full disk is met before anything changes.
 
-    The new file is synced before it takes the name, and the folder after it. It has mode 0600, and the owner and group
-    of the file that it replaces where the system allows that.
+    It has mode 0600, and the owner and group of the file that it replaces where the system allows that.
+
+    Args:
+        path: The file; it need not exist.
+        data: Its new content.
 
     Raises:
         StoreNotWritable: The old file is untouched, and nothing is left beside it.
     """
-    temporary = temporary_path(path)
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path = path
+        self._temporary = temporary_path(path)
+        try:
+            _write_new(self._temporary, data, like=path)
+        except OSError as error:
+            self.drop()
+            raise not_writable(path, error) from error
+        except BaseException:
+            self.drop()
+            raise
+
+    def put(self, *, keep_last: bool = False) -> None:
+        """Take the file's place: others see the old content or the new, whole, even after a crash.
+
+        Args:
+            keep_last: Keep the old version under its name and `LAST`, in the place of the one that was kept there.
+
+        Raises:
+            StoreNotWritable: The old file is untouched, and nothing is left beside it.
+        """
+        try:
+            if keep_last and self._path.exists():
+                keep_version(self._path, last_of(self._path))
+            os.replace(self._temporary, self._path)  # noqa: PTH105 - the one call that tests let fail
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise not_writable(self._path, error) from error
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Remove what was written, unless it has taken the file's place."""
+        remove_quietly(self._temporary)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, whole and synced; see `NewFile`.
+
+    Raises:
+        StoreNotWritable: The old file is untouched, and nothing is left beside it.
+    """
+    NewFile(path, data).put()
+
+
+def last_of(path: Path) -> Path:
+    """Give the name under which the version of a file before this one is kept."""
+    return path.with_name(path.name + LAST)
+
+
+def keep_version(path: Path, copy: Path) -> None:
+    """Let `copy` be what `path` is now, at once for others, by a link where the file system has such.
+
+    Raises:
+        OSError: It can't be done; `copy` is as before.
+    """
+    temporary = temporary_path(copy)
     try:
-        _write_new(temporary, data, like=path)
-        os.replace(temporary, path)  # noqa: PTH105 - the one call that tests let fail
-        sync_folder(path.parent)
+        try:
+            os.link(path, temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            _write_new(temporary, path.read_bytes(), like=path)
+        os.replace(temporary, copy)  # noqa: PTH105 - as above
+    finally:
+        remove_quietly(temporary)  # still there if both were links of one file: then replacing does nothing
+
+
+def prove_room(folder: Path, size: int) -> None:
+    """Make sure that so many bytes can be stored in a folder, by claiming them for a moment; nothing is written.
+
+    Raises:
+        StoreNotWritable: They can't.
+    """
+    probe = temporary_path(folder / "probe")
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        try:
+            _claim(descriptor, size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        remove_quietly(temporary)
-        raise not_writable(path, error) from error
-    except BaseException:
-        remove_quietly(temporary)
-        raise
+        raise not_writable(folder, error) from error
+    finally:
+        remove_quietly(probe)
 
 
 def append_lines(path: Path, data: bytes) -> None:
@@ -218,11 +305,13 @@ class FileLock:
     Args:
         path: The file; made if it is missing, with mode 0600, and never removed.
         timeout: Seconds to wait at most; 0 tries once.
+        named: Whether the holder writes its pid into the file, for those who wait in vain.
     """
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, *, named: bool = True) -> None:
         self._path = path
         self._timeout = timeout
+        self._named = named
         self._descriptor = -1
 
     def __enter__(self) -> Self:
@@ -263,7 +352,8 @@ class FileLock:
                 )
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-        _name_holder(descriptor)
+        if self._named:
+            _name_holder(descriptor)
 
     def _try(self, descriptor: int) -> bool:
         try:
@@ -338,6 +428,17 @@ def _holder(descriptor: int) -> str:
     except OSError:
         pid = ""
     return f"process {pid}" if pid.isdigit() else "another process"
+
+
+if sys.platform == "linux":
+
+    def _claim(descriptor: int, size: int) -> None:
+        os.posix_fallocate(descriptor, 0, size)
+
+else:
+
+    def _claim(descriptor: int, size: int) -> None:
+        write_all(descriptor, bytes(size))
 
 
 if sys.platform == "win32":

@@ -100,10 +100,12 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
     """Ask the cloud for `request.target` units.
 
     Carried out at most once for a request id: each mutating call stands between `context.journal.begin` and `done`, so
-    that calling it again with the same request, after a death at any point, goes on where it stopped.
+    that calling it again with the same request, after a death at any point, goes on where it stopped. After the
+    request's deadline nothing is launched: what was begun is looked for, by its token, its name or its tags, and that
+    nothing is found proves something only once it has had time to become visible.
 
     Args:
-        request: The stored request, in status `creating`.
+        request: The stored request, in status `creating`; past its deadline in any status without resource ids.
         template: The template, with the path of its user data.
         context: The context.
 
@@ -111,7 +113,7 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
         Resource ids, the instances already known, faults, provider_data. `final` with no instance means: refused.
 
     Raises:
-        CloudError: The cloud refused, and nothing was made.
+        CloudError: The cloud refused, or it is too late; nothing was made.
         OutcomeUnknown: A call was sent and not answered; `provision` is called again later.
 
     Example:
@@ -124,7 +126,8 @@ def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisione
     """Do what open requests still need before they are asked about: the next chunk, an on-demand remainder.
 
     Args:
-        requests: Requests in status `in_progress`, before their deadline.
+        requests: Requests in status `in_progress`, before their deadline; later only those with open steps in the
+            journal, for what these have made.
         context: The context.
 
     Returns:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import zlib
+from contextlib import ExitStack
 from dataclasses import replace
 from json import JSONEncoder, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.context import Intent
-from hfcore.errors import StoreError
+from hfcore.errors import StoreError, StoreLocked
 from hfcore.files import (
     FileLock,
     make_private_folder,
@@ -27,9 +29,11 @@ from hfcore.files import (
 from hfcore.records import decode_time, encode_time, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from hfcore.context import Clock
 
@@ -37,6 +41,7 @@ _LOCK_FILE: Final = ".lock"
 _END: Final = ".json"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # no dot: the first dot of a file name ends the request's id
 _STEP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_CLAIMS: Final = 256
 _TEXTS: Final = ("request_id", "step", "call", "token", "process")
 
 
@@ -59,7 +64,8 @@ class IntentFolder:
     def begin(self, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Intent:
         """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before.
 
-        A step found open is the caller's from now on, with the parameters and the token of then.
+        A step found open is the caller's from now on, with the parameters and the token of then. `begun_at` then is
+        written anew, and given as it was.
 
         Raises:
             StoreNotWritable: Nothing was written: the call must not be sent.
@@ -136,6 +142,10 @@ class IntentFolder:
         """
         return frozenset(name.partition(".")[0] for name in self._names())
 
+    def claims(self) -> Claims:
+        """Give what keeps two calls from going on with one request at the same time."""
+        return Claims(self._folder)
+
     def _path(self, request_id: str, step: str) -> Path:
         if not _REQUEST_ID.fullmatch(request_id) or not _STEP.fullmatch(step) or ".." in step:
             raise StoreError(
@@ -165,10 +175,9 @@ class IntentFolder:
     def _take_over(self, intent: Intent) -> Intent:
         if intent.outcome is not None:
             return intent
-        if intent.process != this_process():
-            intent = replace(intent, process=this_process())
-            _write(self._path(intent.request_id, intent.step), intent)
-        return replace(intent, replayed=True)
+        taken = replace(intent, process=this_process(), begun_at=self._clock.now())
+        _write(self._path(intent.request_id, intent.step), taken)
+        return replace(taken, begun_at=intent.begun_at, replayed=True)
 
     def _remove(self, paths: list[Path]) -> None:
         try:
@@ -177,6 +186,55 @@ class IntentFolder:
             sync_folder(self._folder)
         except OSError as error:
             raise not_writable(self._folder, error) from error
+
+
+class Claims:
+    """The requests that this call alone goes on with, until the block ends: `with journal.claims() as claims: …`.
+
+    The system lets go of them when the process ends, however it ends. A claim is a lock on one of a few files, chosen
+    by the request's id: that of another request may stand in the way for a moment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: set[Path] = set()
+        self._locks = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.clear()
+        self._locks.close()
+
+    def take(self, request_ids: Iterable[str], wait: float = 0.0) -> frozenset[str]:
+        """Claim requests, and give those of them that no other call goes on with.
+
+        Args:
+            request_ids: The requests; those claimed before are given too.
+            wait: Seconds to wait for each that another call has.
+
+        Raises:
+            StoreNotWritable: The journal's folder can't be made or written.
+        """
+        paths = {request_id: self._path(request_id) for request_id in request_ids}
+        for path in sorted({*paths.values()} - self._held):  # in one order everywhere: nobody waits in a ring
+            self._take(path, wait)
+        return frozenset(request_id for request_id, path in paths.items() if path in self._held)
+
+    def _path(self, request_id: str) -> Path:
+        return self._folder / f".claim-{zlib.crc32(request_id.encode()) % _CLAIMS:02x}.lock"
+
+    def _take(self, path: Path, wait: float) -> None:
+        make_private_folder(self._folder)
+        refuse_foreign_owner(self._folder)
+        try:
+            self._locks.enter_context(FileLock(path, wait, named=False))
+        except StoreLocked:
+            return
+        self._held.add(path)
 
 
 def this_process() -> str:

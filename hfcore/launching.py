@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from hfcore.errors import (
     TemplateError,
 )
 from hfcore.journal import this_process
-from hfcore.models import Fault, Request, RequestStatus, Severity
+from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
 from hfcore.usage import UNLIMITED, finished_before, units_in_use
 
 if TYPE_CHECKING:
@@ -75,8 +76,10 @@ class Launching:
         try:
             return self.provision(provider, request), note
         except OutcomeUnknown as error:
+            self._hand_over(request)
             return request, f"{note + '; ' if note else ''}asked, but not answered yet: {error}"
         except KeyboardInterrupt:  # it may have been made: Host Factory must know its id
+            self._hand_over(request)
             return request, "interrupted: what was begun is gone on with at the next call"
 
     def provision(self, provider: Provider, request: Request) -> Request:
@@ -105,7 +108,7 @@ class Launching:
             self._fail_unless_begun(request, error)
             raise
         stored = self._take_in_launch(request, made, started)
-        if stored.status is RequestStatus.FAILED:
+        if stored.status is RequestStatus.FAILED and lifecycle.is_open(request):
             raise _refusal(made)
         return stored
 
@@ -122,7 +125,7 @@ class Launching:
             stored = state.request(request_id)
             if stored is None:
                 raise StoreUntrusted(f"request {request_id} is no longer in the store")
-            request = lifecycle.provisioned(stored, made, self._clock.now())
+            request = lifecycle.provisioned(lifecycle.inherited(stored, this_process()), made, self._clock.now())
             state.save_batch(
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
             )
@@ -132,12 +135,12 @@ class Launching:
 
     def forget_answered(self, request: Request) -> None:
         """Forget a request's intents once their outcome is stored; while one is open, all are still needed."""
-        answered = all(intent.outcome is not None for intent in self._journal.steps(request.request_id))
-        if answered or lifecycle.is_finished(request):
+        over = request.cleaned or (request.kind is RequestKind.RETURN and not lifecycle.is_open(request))
+        if over or all(intent.outcome is not None for intent in self._journal.steps(request.request_id)):
             self._journal.forget(request.request_id)
 
     def give_up(self, request: Request) -> bool:
-        """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be gone on with."""
+        """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be looked for."""
         if not lifecycle.is_overdue(request, self._clock.now()) or self._journal.steps(request.request_id):
             return False
         with self._store.transaction() as state:
@@ -146,17 +149,22 @@ class Launching:
         return True
 
     def stop_waiting(self, request: Request) -> bool:
-        """Look by tag alone for an overdue request whose call stays unanswered; tell if it has come to that.
+        """Wait no longer for an overdue request whose call stays unanswered; tell if so.
 
-        By then what the call has made is visible; what it has not made is not wanted any more.
+        It ends by what its tag shows. Its intents stay open: what they have made all the same is looked for still.
         """
-        now = self._clock.now()
-        begun = max((intent.begun_at for intent in self._journal.steps(request.request_id)), default=request.created_at)
-        if not lifecycle.is_overdue(request, now) or now - begun < lifecycle.VISIBILITY_DELAY:
+        if not lifecycle.is_overdue(request, self._clock.now()):
             return False
         with self._store.transaction() as state:
-            state.save_request(lifecycle.unanswered(request))
+            state.save_request(lifecycle.unanswered(lifecycle.inherited(request, this_process())))
         return True
+
+    def _hand_over(self, request: Request) -> None:
+        """Note that this call has answered; if that fails, the next call finds out by itself that this one is over."""
+        with suppress(StoreError), self._store.transaction() as state:
+            stored = state.request(request.request_id)
+            if stored is not None:
+                state.save_request(lifecycle.handed_over(stored))
 
     def _new_request(self, provider: Provider, template: Template, count: int) -> Request:
         now = self._clock.now()
@@ -193,7 +201,8 @@ class Launching:
         """Store the request if the template has room for it, decided under one lock; what is long over goes."""
         oldest = self._clock.now() - timedelta(hours=self._settings.retention_hours)
         with self._store.transaction() as state:
-            state.archive(finished_before(state, oldest))
+            over = finished_before(state, oldest)
+            state.archive(over)
             live, expected = units_in_use(state, template.template_id)
             if template.max_number != UNLIMITED and live + expected + request.target > template.max_number:
                 raise CapacityExceeded(
@@ -201,11 +210,14 @@ class Launching:
                     f"{template.max_number} at most (maxNumber)"
                 )
             state.save_request(request)
+        for request_id in self._journal.requests().intersection(over):
+            self._journal.forget(request_id)
         return request
 
     def _fail(self, request: Request, error: HfcoreError) -> None:
         with self._store.transaction() as state:
-            state.save_request(lifecycle.failed(request, str(error), self._clock.now()))
+            stored = state.request(request.request_id) or request
+            state.save_request(lifecycle.failed(stored, str(error), self._clock.now()))
         self._journal.forget(request.request_id)
 
     def _fail_unless_begun(self, request: Request, error: HfcoreError) -> None:

@@ -39,6 +39,10 @@ SECOND_LOOK = timedelta(minutes=5)
 KEPT_FAULTS = 10
 """So many faults of a request are kept; the newest stay."""
 
+LATE = "it came after the request had ended"
+
+ORPHANED = "nobody knows its request: the call that made it died before it could answer"
+
 NO_LONGER_KNOWN = "the cloud no longer knows this machine"
 
 
@@ -78,7 +82,7 @@ def is_live(machine: Machine) -> bool:
 
 
 def is_overdue(request: Request, now: datetime) -> bool:
-    """Tell whether an open request for machines is past its deadline."""
+    """Tell whether an open request is past its deadline."""
     return is_open(request) and request.deadline is not None and now >= request.deadline
 
 
@@ -90,6 +94,11 @@ def needs_freezing(request: Request) -> bool:
 def needs_cleanup(request: Request) -> bool:
     """Tell whether the resource of an ended, frozen request still stands; it goes once no machine is left."""
     return not is_open(request) and request.frozen and not request.cleaned
+
+
+def is_orphan(request: Request, now: datetime) -> bool:
+    """Tell whether the machines of a request will be missed by nobody: its creator died, and nobody ever asked."""
+    return request.orphaned and request.deadline is not None and now >= request.deadline
 
 
 def is_finished(request: Request) -> bool:
@@ -166,7 +175,14 @@ def provisioned(request: Request, made: Provisioned, now: datetime) -> Request:
         process="",
     )
     if not is_open(request):
-        return merged
+        late = {i.instance_id: LATE for i in made.instances if i.instance_id not in request.machine_ids}
+        standing = merged.resource_ids != request.resource_ids
+        return replace(
+            merged,
+            unwanted={**request.unwanted, **late},
+            frozen=request.frozen and not standing,
+            cleaned=request.cleaned and not standing,
+        )
     if made.final and not known:
         return replace(merged, status=RequestStatus.FAILED, ended_at=now, message=_reasons(merged.faults))
     return replace(merged, status=RequestStatus.IN_PROGRESS)
@@ -177,8 +193,25 @@ def unanswered(request: Request) -> Request:
     return replace(request, status=RequestStatus.IN_PROGRESS, process="")
 
 
+def handed_over(request: Request) -> Request:
+    """Note that the call that made a request has answered: what is still to be done is any other call's business."""
+    return replace(request, process="")
+
+
+def inherited(request: Request, process: str) -> Request:
+    """Note that `process` goes on with a request whose creator died, maybe before it could tell the id to anyone."""
+    return replace(request, orphaned=request.orphaned or request.process not in ("", process))
+
+
+def asked_about(request: Request) -> Request:
+    """Note that somebody knows the id of a request."""
+    return replace(request, orphaned=False)
+
+
 def failed(request: Request, reason: str, now: datetime) -> Request:
-    """End a request of which the cloud has made nothing."""
+    """End an open request of which the cloud has made nothing."""
+    if not is_open(request):
+        return handed_over(request)
     return replace(request, status=RequestStatus.FAILED, ended_at=now, message=reason, process="")
 
 
@@ -209,10 +242,12 @@ def observe(
     late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
     request, machines, notice = _missing_and_seen(request, known, seen, discovery, now)
     request = replace(request, account_id=request.account_id or discovery.account_id)
-    unwanted = {**request.unwanted, **{machine.instance_id: "it came after the request had ended" for machine in late}}
+    unwanted = {**request.unwanted, **{machine.instance_id: LATE for machine in late}}
     if is_open(request):
         unwanted = _overlong(request, machines, now, pending_timeout)
         request = _settled(request, machines, discovery, unwanted, now)
+    if is_orphan(request, now):
+        unwanted = {**unwanted, **{machine.instance_id: ORPHANED for machine in machines}}
     going = {machine.instance_id for machine in machines if _was_ending(machine) or not is_live(machine)}
     unwanted = {key: reason for key, reason in unwanted.items() if key not in going}
     return Observed(request=replace(request, unwanted=unwanted), machines=machines, unwanted=unwanted, notice=notice)
@@ -248,6 +283,13 @@ def closed_return(request: Request, machines: tuple[Machine, ...], now: datetime
         return request
     message = f"{len(machines)} machine{'' if len(machines) == 1 else 's'} gone"
     return replace(request, status=RequestStatus.COMPLETED, ended_at=now, message=message)
+
+
+def carried_out(request: Request, machines: tuple[Machine, ...], process: str) -> Request:
+    """Note that the call that made a return has ended its machines as far as it could, or that any other call has."""
+    if request.process == process or all(machine.status in ENDING for machine in machines):
+        return handed_over(request)
+    return request
 
 
 def frozen(request: Request) -> Request:

@@ -210,13 +210,15 @@ class Request:
         resource_ids: What was created: group names, fleet ids, reservation ids.
         machine_ids: The instance ids known to belong to it.
         region: Region, endpoint and account in which the request lives for life.
-        deadline: After it nothing more is launched.
+        deadline: After it nothing more is launched; a return that is open still is looked after by every call.
         provider_data: What the plug-in wants to see again, as JSON values.
         refills: Whether the resource replaces a machine that dies, until it is frozen.
         frozen: `stop_launching` has been done.
         cleaned: `cleanup` has been done.
         faults: What the cloud gave as reasons for a shortfall, newest last.
-        process: Who is creating it: host, boot id, pid and the pid's start time.
+        process: Who is carrying it out for the first time: host, boot id, pid and the pid's start time; empty once
+            that is over.
+        orphaned: Its creator died, and nobody has asked about it since: it may be that nobody knows its id.
         vanished_at: When all its live machines were first missing from an answer; `None` while they are seen.
         unwanted: Machines that are to be ended because they are late, by instance id with the reason, until they are
             ending.
@@ -247,6 +249,7 @@ class Request:
     cleaned: bool = False
     faults: tuple[Fault, ...] = ()
     process: str = ""
+    orphaned: bool = False
     vanished_at: datetime | None = None
     unwanted: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hfcore import lifecycle
-from hfcore.errors import HfcoreError, OutcomeUnknown
-from hfcore.journal import is_dead
+from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError
+from hfcore.journal import is_dead, this_process
 from hfcore.models import Release, RequestKind, RequestStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hfcore.config import Settings
     from hfcore.context import Clock
     from hfcore.dispatch import Answers, Dispatch
-    from hfcore.journal import IntentFolder
+    from hfcore.journal import Claims, IntentFolder
     from hfcore.launching import Launching
     from hfcore.models import Discovery, Instance, Machine, Outcome, Released, Request
     from hfcore.plugins import Provider
@@ -34,6 +35,11 @@ PART = "#"
 MOST_OVERDUE = 10
 """So many requests that nobody asked about, but that need something done, are looked after in one call."""
 
+PATIENCE = 5.0
+"""Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
+
+ANOTHER_CALL = "another call is at work on it: it is gone on with at the next one"
+
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
@@ -41,6 +47,7 @@ class Findings:
 
     Args:
         at: When the look began.
+        asked: Ids of the requests that somebody asked about.
         discoveries: What the plug-ins showed, by the id of the question.
         questions: What was asked about, by the id of the question; a return is asked about in several parts.
         released: What became of the machines that were to be ended, with the reason by instance id.
@@ -50,6 +57,7 @@ class Findings:
     """
 
     at: datetime
+    asked: frozenset[str] = frozenset()
     discoveries: tuple[Discovery, ...] = ()
     questions: dict[str, Request] = field(default_factory=dict)
     released: list[Released] = field(default_factory=list)
@@ -104,24 +112,34 @@ class Polling:
         Raises:
             StoreError: The store can't be trusted or written.
         """
-        found = Findings(at=self._clock.now())
-        draft = self._store.draft()
-        tended = self._tended(draft, tuple(request_ids), found.at)
-        if self._resume_and_advance(draft, tended, found):
+        found = Findings(at=self._clock.now(), asked=frozenset(request_ids))
+        with self._journal.claims() as claims:
             draft = self._store.draft()
-        self._discover(self._questions(draft, tended, found), found)
-        return self._act(draft, tended, found)
+            tended = self._tended(draft, found)
+            ours = self._claimed(claims, draft, tended, found)
+            if not self._store.is_current(draft):  # another call may have gone on with one of them just now
+                draft = self._store.draft()
+            if self._go_on(draft, ours, found):
+                draft = self._store.draft()
+            self._discover(self._questions(draft, tended, found), found)
+            return self._act(draft, tended, found, claims)
 
     def carry_out_return(self, return_id: str) -> Mapping[str, str]:
-        """End the machines of a stored return, without asking about them first; returns what `look_after` does."""
-        return self._act(self._store.draft(), (return_id,), Findings(at=self._clock.now()))
+        """End the machines of a return that this call has stored, without asking about them first.
 
-    def _act(self, draft: State, tended: tuple[str, ...], found: Findings) -> Mapping[str, str]:
+        Returns:
+            What `look_after` does.
+        """
+        found = Findings(at=self._clock.now())
+        with self._journal.claims() as claims:
+            return self._act(self._store.draft(), (return_id,), found, claims)
+
+    def _act(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> Mapping[str, str]:
         """Do in the cloud what the findings ask for, then store it all at once."""
         found.reasons = self._take_in_discoveries(draft, found)
         creates = _create_requests(draft, tended)
         self._freeze(draft, creates, found)
-        self._end_machines(draft, tended, found)
+        self._end_machines(draft, tended, found, claims)
         self._clean(draft, creates, found)
         self._close_returns(draft, found, tended)
         if draft.changed:
@@ -133,36 +151,65 @@ class Polling:
                 self._launching.forget_answered(request)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
 
-    def _tended(self, state: State, request_ids: tuple[str, ...], now: datetime) -> tuple[str, ...]:
-        """Name the requests to look after: those asked about, then overdue and unfrozen ones."""
-        named = tuple(i for i in dict.fromkeys(request_ids) if state.request(i) is not None)
-        live = state.live_ids()
-        others = (r for r in state.requests() if r.request_id not in named and self._needs_care(r, live, now))
-        return (*named, *(request.request_id for request in others))[: len(named) + MOST_OVERDUE]
+    def _tended(self, state: State, found: Findings) -> tuple[str, ...]:
+        """Name the requests to look after: those asked about, then those that need something done."""
+        named = tuple(sorted(i for i in found.asked if state.request(i) is not None))
+        live, begun = state.live_ids(), self._journal.requests()
+        others = (
+            request.request_id
+            for request in state.requests()
+            if request.request_id not in found.asked and self._needs_care(request, live, begun, found.at)
+        )
+        return (*named, *islice(others, MOST_OVERDUE))
 
-    def _needs_care(self, request: Request, live: frozenset[str], now: datetime) -> bool:
+    def _needs_care(self, request: Request, live: frozenset[str], begun: frozenset[str], now: datetime) -> bool:
+        """Tell whether a request is to be looked after though nobody asks about it."""
+        lives = not live.isdisjoint(request.machine_ids)
         if lifecycle.is_overdue(request, now) or lifecycle.needs_freezing(request) or request.unwanted:
             return True
-        if lifecycle.needs_cleanup(request) and live.isdisjoint(request.machine_ids):
+        if lives and lifecycle.is_orphan(request, now):
             return True
-        return request.status is RequestStatus.CREATING and self._is_abandoned(request, now)
+        if not lives and (lifecycle.needs_cleanup(request) or _is_over_but_open(request)):
+            return True
+        if request.process:
+            return lifecycle.is_open(request) and self._is_abandoned(request, now)
+        return request.request_id in begun and self._is_left(request, now)
 
     def _is_abandoned(self, request: Request, now: datetime) -> bool:
-        """Tell whether the process that was creating a request died before it had stored the outcome."""
-        foreign_after = 2.0 * self._settings.call_timeout_sec
-        return is_dead(request.process, begun_at=request.created_at, now=now, foreign_after=foreign_after)
+        """Tell whether the process that was first to carry out a request died before it had stored the outcome."""
+        return not request.process or self._is_dead(request.process, request.created_at, now)
 
-    def _resume_and_advance(self, state: State, tended: tuple[str, ...], found: Findings) -> bool:
-        """Go on with requests whose creator died, and with what open ones still need; tell if anything was stored."""
-        requests = [request for request in map(state.request, tended) if request]
+    def _is_left(self, request: Request, now: datetime) -> bool:
+        """Tell whether a process died that was at work on a request."""
+        return all(self._is_dead(i.process, i.begun_at, now) for i in self._journal.steps(request.request_id))
+
+    def _is_dead(self, process: str, since: datetime, now: datetime) -> bool:
+        return is_dead(process, begun_at=since, now=now, foreign_after=2.0 * self._settings.call_timeout_sec)
+
+    def _claimed(self, claims: Claims, state: State, tended: tuple[str, ...], found: Findings) -> frozenset[str]:
+        """Give those of the requests that this call alone may go on with: no two calls launch for one request."""
+        begun = self._journal.requests()
+        due = [r.request_id for r in filter(None, map(state.request, tended)) if _may_go_on(r, begun)]
+        try:
+            ours = claims.take(due)
+        except StoreError as error:
+            for request_id in due:
+                found.note(request_id, str(error))
+            return frozenset()
+        for request_id in ours.symmetric_difference(due):
+            found.note(request_id, ANOTHER_CALL)
+        return ours
+
+    def _go_on(self, state: State, ours: frozenset[str], found: Findings) -> bool:
+        """Go on with requests whose creator died, and with what others still need; tell if anything was stored."""
+        requests = [request for request in map(state.request, sorted(ours)) if request]
+        requests = [request for request in requests if request.kind is RequestKind.CREATE]
+        begun = self._journal.requests()
+        owing = [r for r in requests if r.request_id in begun and _is_past(r, found.at)]
         resumed = [self._resume(r, found) for r in requests if r.status is RequestStatus.CREATING]
-        waiting = tuple(
-            r
-            for r in requests
-            if r.kind is RequestKind.CREATE
-            and r.status is RequestStatus.IN_PROGRESS
-            and not lifecycle.is_overdue(r, found.at)
-        )
+        resumed += [self._look_for(r, found) for r in owing if not r.resource_ids and not _is_creating(r)]
+        waiting = [r for r in requests if r.status is RequestStatus.IN_PROGRESS and not _is_past(r, found.at)]
+        waiting += [r for r in owing if r.resource_ids]
         answers = self._dispatch.each(waiting, _itself, lambda p, r, c: p.advance(_own(p, r), c))
         found.note_all(answers)
         for made in answers.results:
@@ -170,20 +217,25 @@ class Polling:
         return any(resumed) or bool(answers.results)
 
     def _resume(self, request: Request, found: Findings) -> bool:
+        """Go on with a request whose creator is dead; tell if anything was stored."""
         if not self._is_abandoned(request, found.at):
             found.note(request.request_id, "it is being created by another call")
             return False
         if self._launching.give_up(request):
             return True
+        return self._look_for(request, found) or self._launching.stop_waiting(request)
+
+    def _look_for(self, request: Request, found: Findings) -> bool:
+        """Carry out what was begun for a request, or find out what has come of it; tell if that is known now."""
         try:
             provider, note = self._dispatch.for_request(request)
             if note:  # a stand-in can look for what was made, but must not launch again
                 found.note(request.request_id, note)
-                return self._launching.stop_waiting(request)
+                return False
             self._launching.provision(provider, request)
         except OutcomeUnknown as error:
             found.note(request.request_id, str(error))
-            self._launching.stop_waiting(request)
+            return False
         except HfcoreError as error:
             found.note(request.request_id, str(error))
         return True
@@ -195,7 +247,7 @@ class Polling:
             live = [machine for machine in state.machines_of(request) if lifecycle.is_live(machine)]
             if request.kind is RequestKind.RETURN:
                 questions += _return_questions(state, request, live)
-            elif live or request.status is RequestStatus.IN_PROGRESS:
+            elif live or request.status is RequestStatus.IN_PROGRESS or lifecycle.needs_freezing(request):
                 questions.append(replace(request, machine_ids=_ids(live)))
         found.questions = {question.request_id: question for question in questions}
         return tuple(questions)
@@ -233,7 +285,7 @@ class Polling:
         self, state: State, request: Request, discovery: Discovery, found: Findings
     ) -> Mapping[str, str]:
         observed = lifecycle.observe(
-            request,
+            lifecycle.asked_about(request) if request.request_id in found.asked else request,
             state.machines_of(request),
             discovery,
             now=found.at,
@@ -253,9 +305,11 @@ class Polling:
         found.frozen = self._done(answers.results, found)
         self._take_in_outcomes(draft, found)
 
-    def _end_machines(self, draft: State, tended: tuple[str, ...], found: Findings) -> None:
+    def _end_machines(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> None:
         """End what is unwanted, and what open returns name and is not ending yet."""
-        releases = (*_unwanted_releases(draft, found.reasons), *_return_releases(draft, tended))
+        returns = claims.take(filter(draft.request, tended))
+        releases = (*_unwanted_releases(draft, found.reasons), *_return_releases(draft, sorted(returns)))
+        releases = self._unhindered(draft, releases, found, claims)
         answers = self._dispatch.each(releases, _request_of_release, lambda p, r, c: p.release_instances(r, c))
         returns_of: dict[str, set[str]] = {}
         for release in releases:
@@ -271,6 +325,23 @@ class Polling:
                     found.note(noted, f"{instance_id} is not ended: {fault}")
         found.released = list(answers.results)
         self._take_in_outcomes(draft, found)
+
+    def _unhindered(
+        self, draft: State, releases: tuple[Release, ...], found: Findings, claims: Claims
+    ) -> tuple[Release, ...]:
+        """Leave out releases from a resource that refills, while another call is at work on it.
+
+        How far it is to shrink is read and then written; what that other call has ended must not count twice.
+        """
+        refilling = {one.request.request_id for one in releases if one.request.refills and not one.request.frozen}
+        if not refilling:
+            return releases
+        busy = refilling - claims.take(refilling, PATIENCE)
+        for one in releases:
+            if one.request.request_id in busy:
+                found.note(one.return_id or one.request.request_id, ANOTHER_CALL)
+        free = tuple(one for one in releases if one.request.request_id not in busy)
+        return free if self._store.is_current(draft) else _still_to_end(self._store.read(), free)
 
     def _clean(self, draft: State, creates: tuple[str, ...], found: Findings) -> None:
         """Remove what stands empty."""
@@ -307,9 +378,31 @@ class Polling:
             state.save_request(lifecycle.cleaned(request))
 
     def _close_returns(self, state: State, found: Findings, tended: tuple[str, ...]) -> None:
-        for request in filter(None, map(state.request, tended)):
-            if request.kind is RequestKind.RETURN:
-                state.save_request(lifecycle.closed_return(request, state.machines_of(request), found.at))
+        """Close the returns looked after, and those of machines looked at, whose machines are all gone."""
+        requests = tuple(filter(None, map(state.request, tended)))
+        concerned = dict.fromkeys(m.return_id for r in requests for m in state.machines_of(r) if m.return_id)
+        concerned |= dict.fromkeys(r.request_id for r in requests if r.kind is RequestKind.RETURN)
+        for request in filter(None, map(state.request, concerned)):
+            machines = state.machines_of(request)
+            carried_out = lifecycle.carried_out(request, machines, this_process())
+            state.save_request(lifecycle.closed_return(carried_out, machines, found.at))
+
+
+def _is_over_but_open(request: Request) -> bool:
+    """Tell whether a return whose machines are all gone is still to be closed."""
+    return request.kind is RequestKind.RETURN and lifecycle.is_open(request)
+
+
+def _is_creating(request: Request) -> bool:
+    return request.status is RequestStatus.CREATING
+
+
+def _is_past(request: Request, now: datetime) -> bool:
+    return request.deadline is not None and now >= request.deadline
+
+
+def _may_go_on(request: Request, begun: frozenset[str]) -> bool:
+    return lifecycle.is_open(request) or request.request_id in begun
 
 
 def _itself(request: Request) -> Request:
@@ -380,7 +473,14 @@ def _unwanted_releases(state: State, reasons: Mapping[str, str]) -> tuple[Releas
     return _releases(state, machines, "")
 
 
-def _return_releases(state: State, tended: tuple[str, ...]) -> tuple[Release, ...]:
+def _still_to_end(state: State, releases: Iterable[Release]) -> tuple[Release, ...]:
+    """Leave out the machines that are ending by now."""
+    ending = {m.instance_id for m in state.machines() if m.status in lifecycle.ENDING}
+    left = (replace(one, machines=tuple(m for m in one.machines if m.instance_id not in ending)) for one in releases)
+    return tuple(one for one in left if one.machines)
+
+
+def _return_releases(state: State, tended: Iterable[str]) -> tuple[Release, ...]:
     releases: list[Release] = []
     for request in filter(None, map(state.request, tended)):
         if request.kind is RequestKind.RETURN:

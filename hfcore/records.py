@@ -17,14 +17,15 @@ from hfcore.files import RESTORE_HINT
 from hfcore.models import Fault, FaultKind, Machine, MachineStatus, Request, RequestKind, RequestStatus, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from enum import StrEnum
 
     Json = dict[str, Any]
 
 T = TypeVar("T")
 
-_to_json: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+to_json: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Gives JSON text of one line; ValueError for a number that JSON does not know."""
 
 
 class Form(NamedTuple, Generic[T]):
@@ -179,30 +180,8 @@ def format_records(records: Mapping[str, Any], lines: Mapping[str, str]) -> str:
         records: The records by key.
         lines: The lines of those that have not changed; writing them anew would take most of a transaction's time.
     """
-    body = ",\n".join(lines.get(key) or f"{_to_json(key)}:{_to_json(record)}" for key, record in records.items())
+    body = ",\n".join(lines.get(key) or f"{to_json(key)}:{to_json(record)}" for key, record in records.items())
     return f"{{\n{body}\n}}\n" if body else "{\n}\n"
-
-
-def encode_entry(request: Request, machines: Iterable[Machine]) -> str:
-    """Give the archive's line for a request and its machines."""
-    return _to_json({"request": encode_request(request), "machines": [encode_machine(one) for one in machines]})
-
-
-def decode_entry(request_id: str, line: bytes) -> tuple[Request, tuple[Machine, ...]] | None:
-    """Read a line of the archive; `None` if it is about another request, or was cut by a crash.
-
-    Raises:
-        StoreUntrusted: The line is about this request, and a record in it is wrong.
-    """
-    try:
-        entry = json.loads(line)
-        request, machines = entry["request"], entry["machines"]
-        if request["request_id"] != request_id:
-            return None
-        found = [(machine["instance_id"], machine) for machine in machines]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return decode_request(request_id, request), tuple(decode_machine(key, machine) for key, machine in found)
 
 
 class _Field(NamedTuple):

@@ -6,6 +6,7 @@ What a use case does not need is not imported: listing templates and answering f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -200,6 +201,8 @@ class Service:
             InputError: Two live machines have a name that was given without id; nothing is stored.
             StoreError: The store can't be trusted or written; the cloud was not asked.
         """
+        from hfcore.journal import this_process
+
         request_id = f"ret-{uuid4()}"
         with self.store.transaction() as state:
             found, unknown = _find_machines(state, machines)
@@ -212,6 +215,8 @@ class Service:
                 target=len(returned),
                 machine_ids=tuple(machine.instance_id for machine in returned),
                 created_at=now,
+                deadline=now + timedelta(minutes=self.settings.request_expiry_minutes),
+                process=this_process(),
             )
             state.save_batch(returned)
             state.save_request(lifecycle.closed_return(request, returned, now))
@@ -237,7 +242,7 @@ class Service:
         views = [ReclaimView(machine=m, message=m.message or "it has ended", grace_seconds=0) for m in gone]
         live = tuple(m for m in ours if m.status not in lifecycle.ENDING)
         reclaims, message = self._ask_reclaims(state, live) if live else ((), "")
-        views += self._reclaim_views(live, reclaims)
+        views += self._reclaim_views(self._not_given_back(live) if reclaims else (), reclaims)
         self._look_after_others()
         return Reclaims(views=tuple(views), message=message)
 
@@ -250,6 +255,11 @@ class Service:
         )
         faults = dict.fromkeys(str(error) for error in answers.faults.values())
         return answers.results, "; ".join(faults)
+
+    def _not_given_back(self, machines: tuple[Machine, ...]) -> tuple[Machine, ...]:
+        """Leave out what Host Factory has returned while the cloud was asked: our own end of it is no reclaim."""
+        now = {machine.instance_id: machine for machine in self.store.read().machines() if not machine.return_id}
+        return tuple(now[machine.instance_id] for machine in machines if machine.instance_id in now)
 
     def _reclaim_views(self, live: tuple[Machine, ...], reclaims: Iterable[Reclaim]) -> list[ReclaimView]:
         """Store what has ended, so that it is not asked about again, and say what remains of each notice."""

@@ -5,29 +5,37 @@ Whether what is stored makes sense is not its business: `lifecycle` decides, `re
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
+from hfcore import mending
 from hfcore.archive import Archive
-from hfcore.errors import StoreUntrusted
+from hfcore.errors import StoreLocked, StoreUntrusted
 from hfcore.files import (
     TEMPORARY,
     FileLock,
     make_private_folder,
-    not_writable,
-    read_json,
+    prove_room,
     refuse_foreign_owner,
     remove_quietly,
-    replace_file,
-    sync_folder,
-    temporary_path,
     untrusted,
 )
-from hfcore.lifecycle import OPEN, newer
+from hfcore.lifecycle import newer
 from hfcore.models import MachineStatus
-from hfcore.records import MACHINES, REQUESTS, encode_time
+from hfcore.records import MACHINES, REQUESTS
+from hfcore.storefolder import (
+    ARCHIVE_FOLDER,
+    JOURNAL_FOLDER,
+    LOCK_FILE,
+    MACHINES_FILE,
+    META_FILE,
+    STORAGE_FILE,
+    is_there,
+    make_store,
+    read_meta,
+)
 from hfcore.tables import Records
 
 if TYPE_CHECKING:
@@ -38,26 +46,19 @@ if TYPE_CHECKING:
 
     from hfcore.models import Machine, Request
 
-SCHEMA: Final = 1
-"""Version of the files' form. A store of a newer one is refused."""
+_ROOM: Final = 256 * 1024
+"""Bytes for what a request adds to the files, and for its intents, for which there must be room besides."""
 
-STORAGE_FILE: Final = "storage.json"
-MACHINES_FILE: Final = "machines.json"
-META_FILE: Final = "meta.json"
-LOCK_FILE: Final = "store.lock"
-JOURNAL_FOLDER: Final = "journal"
-ARCHIVE_FOLDER: Final = "archive"
-
-_PROBE_BYTES: Final = 64 * 1024
-
-T = TypeVar("T")
+_SECOND_PATIENCE: Final = 0.05
+"""Part of the lock's time limit that is waited once it has passed: a verb must end before Host Factory ends it."""
 
 
 class State(Protocol):
     """One view of the records. The one that `Store.transaction` gives may be changed until the block ends.
 
     Attributes:
-        changed: Whether what was saved here differs from what is stored.
+        changed: Whether this view differs from what is stored: something was saved, or what a death between the two
+            files has left was put right.
     """
 
     @property
@@ -118,6 +119,9 @@ class Store(Protocol):
             StoreUntrusted: As in `read`.
         """
 
+    def is_current(self, state: State) -> bool:
+        """Tell whether nothing was stored since a view was given; reads no record."""
+
     def transaction(self) -> AbstractContextManager[State]:
         """Give a view that can be changed, alone; the changes are on disk when the block has ended.
 
@@ -137,7 +141,7 @@ class Store(Protocol):
         """
 
     def check_writable(self) -> None:
-        """Make sure, by writing and removing a small file, that what comes next can be stored.
+        """Make sure, without writing anything, that there is room and right to store what comes next.
 
         Raises:
             StoreNotWritable: It can't.
@@ -157,9 +161,9 @@ def open_store(data: Path, *, owner: str | None = None, lock_timeout: float = 60
         StoreUntrusted: The folder lacks a file, or is of another schema. Nothing is written.
         StoreNotWritable: There is no folder, and it can't be made.
     """
-    if not _is_there(data):
-        _make_store(data, owner=owner, now=now)
-    stored_owner = _read_meta(data / META_FILE)
+    if not is_there(data):
+        make_store(data, owner=owner, now=now)
+    stored_owner = read_meta(data / META_FILE)["owner"]
     for name in (STORAGE_FILE, MACHINES_FILE):
         if not (data / name).is_file():
             raise untrusted(data / name, "is missing")
@@ -179,25 +183,29 @@ class TinyStore:
     def __init__(self, data: Path, *, owner: str, lock_timeout: float, month: str) -> None:
         self.owner = owner
         self.data = data
-        self._lock_timeout = lock_timeout
+        self._lock_timeout = self._patience = lock_timeout
         self._archive = Archive(data / ARCHIVE_FOLDER, month=month)
 
     def read(self) -> State:
         """See `Store.read`."""
-        return _TinyState(self.data, changeable=False)
+        return _TinyState(self.data, self._archive, changeable=False)
 
     def draft(self) -> State:
         """See `Store.draft`."""
-        return _TinyState(self.data, changeable=True)
+        return _TinyState(self.data, self._archive, changeable=True)
+
+    def is_current(self, state: State) -> bool:
+        """See `Store.is_current`."""
+        return isinstance(state, _TinyState) and state.version == _version(self.data)
 
     @contextmanager
     def transaction(self) -> Iterator[State]:
         """See `Store.transaction`."""
         refuse_foreign_owner(self.data)
-        with FileLock(self.data / LOCK_FILE, self._lock_timeout):
-            state = _TinyState(self.data, changeable=True)
+        with self._lock():
+            state = _TinyState(self.data, self._archive, changeable=True)
             yield state
-            state.commit(self._archive)
+            state.commit()
 
     def archived(self, request_id: str) -> tuple[Request, tuple[Machine, ...]] | None:
         """See `Store.archived`."""
@@ -206,37 +214,78 @@ class TinyStore:
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         refuse_foreign_owner(self.data)
-        for folder in (self.data, self.data / JOURNAL_FOLDER, self.data / ARCHIVE_FOLDER):
-            make_private_folder(folder)
-            probe = temporary_path(folder / "probe")
-            replace_file(probe, bytes(_PROBE_BYTES))
-            remove_quietly(probe)
+        journal = self.data / JOURNAL_FOLDER
+        make_private_folder(journal)
+        # The next commits write both files anew before the old ones go.
+        prove_room(self.data, _size(self.data / STORAGE_FILE) + _size(self.data / MACHINES_FILE) + _ROOM)
+        prove_room(journal, _ROOM)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the lock. A verb takes it several times: who has once waited in vain does not wait as long again."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(FileLock(self.data / LOCK_FILE, self._patience))
+            except StoreLocked:
+                self._patience = self._lock_timeout * _SECOND_PATIENCE
+                raise
+            self._patience = self._lock_timeout
+            yield
 
 
 class _TinyState:
     """A view on both files. `storage.json` is read at once, `machines.json` later, when first asked for.
 
-    Writers go the other way round, so that a reader always knows the machines that the requests name.
+    Writers go the other way round, so that a reader always knows the machines that the requests name. What a death
+    between the two has left is put right in the view, and with the next change on disk; a view that can be changed is
+    therefore whole from the beginning.
     """
 
-    def __init__(self, data: Path, *, changeable: bool) -> None:
+    def __init__(self, data: Path, archive: Archive, *, changeable: bool) -> None:
+        self.version = _version(data)
         self._requests = Records(data / STORAGE_FILE, REQUESTS)
         self._data = data
+        self._archive = archive
         self._changeable = changeable
         self._finished: dict[str, None] = {}  # a set that keeps its order
         self._requests.load()
+        if changeable:
+            _ = self._machines
 
     @cached_property
     def _machines(self) -> Records[Machine]:
-        """The machines; a file that lacks some of those that the requests need is another time's copy."""
+        """The machines, with what a death between the files has left put right in both."""
         machines = Records(self._data / MACHINES_FILE, MACHINES)
         machines.load()
-        needed = (key for record in self._requests.raw() if _needs_machines(record) for key in record["machine_ids"])
-        missing = [key for key in needed if key not in machines]
-        if missing:
-            count = f"{len(missing)} machine{'' if len(missing) == 1 else 's'}"
-            raise untrusted(self._data / MACHINES_FILE, f"lacks {count} that {STORAGE_FILE} names, as {missing[0]}")
+        self._mend(machines)
         return machines
+
+    def _mend(self, machines: Records[Machine]) -> None:
+        stored, known = self._requests.raw(), machines.raw()
+        missing = mending.lacking(stored, known)
+        self._refuse_other_copy({key: ids for key, ids in missing.items() if mending.needs_machines(stored[key])})
+        self._requests.remove([key for key, ids in missing.items() if self._archive.has(key, ids)])
+        for key, ids in mending.unnamed(stored, known).items():
+            with suppress(StoreUntrusted):  # a record that can't be read stops those who ask for it
+                request = self._requests.get(key)
+                if request is not None:
+                    self._requests.put(replace(request, machine_ids=(*request.machine_ids, *ids)))
+        for key in mending.unreturned(stored, known):
+            with suppress(StoreUntrusted):
+                machine = machines.get(key)
+                if machine is not None:
+                    machines.put(replace(machine, return_id=""))
+
+    def _refuse_other_copy(self, missing: dict[str, list[str]]) -> None:
+        """Refuse a file of machines that lacks some of those that the requests need: it is another time's."""
+        ids = [key for each in missing.values() for key in each]
+        if ids:
+            count = f"{len(ids)} machine{'' if len(ids) == 1 else 's'}"
+            raise untrusted(
+                self._data / MACHINES_FILE,
+                f"lacks {count} that {STORAGE_FILE} names, as {ids[0]}",
+                hint="nothing was changed; `hfcore store repair` lets the cloud be asked about them",
+            )
 
     @property
     def changed(self) -> bool:
@@ -275,24 +324,29 @@ class _TinyState:
         self._refuse_unless_changeable()
         self._finished.update(dict.fromkeys(request_ids))
 
-    def commit(self, archive: Archive) -> None:
+    def commit(self) -> None:
         """Write what changed: archive, then machines, then requests, which is the commit."""
         self._changeable = False
-        self._move_finished(archive)
-        machines, requests = self._machines.apply(), self._requests.apply()
-        if machines or requests:
-            _remove_leftovers(self._data)
-        if machines:
-            self._machines.flush()
-        if requests:
-            self._requests.flush()
+        self._move_finished()
+        changed = [records for records in (self._machines, self._requests) if records.apply()]
+        if not changed:
+            return
+        _remove_leftovers(self._data)
+        with ExitStack() as stack:
+            # Both are written before either takes its place: a full disk is met while nothing has changed yet.
+            prepared = []
+            for records in changed:
+                prepared.append(records.prepare())
+                stack.callback(prepared[-1].drop)
+            for new in prepared:
+                new.put(keep_last=True)
 
-    def _move_finished(self, archive: Archive) -> None:
+    def _move_finished(self) -> None:
         finished = [request for request in map(self.request, self._finished) if request is not None]
         if not finished:
             return
         machines = self._all_machines_of(finished)
-        archive.append((request, machines[request.request_id]) for request in finished)
+        self._archive.append((request, machines[request.request_id]) for request in finished)
         staying = [request for request in self._requests.all() if request.request_id not in machines]
         ids = {request.request_id for request in staying}
         named = {instance_id for request in staying for instance_id in request.machine_ids}
@@ -313,73 +367,13 @@ class _TinyState:
             raise RuntimeError("records can be changed inside `with store.transaction()` only")
 
 
-def _needs_machines(record: dict[str, Any]) -> bool:
-    """Tell whether a request is not over for good; the machines of those that are may have gone to the archive."""
-    return record["status"] in OPEN or bool(record["resource_ids"] and not record.get("cleaned"))
-
-
-def _is_there(data: Path) -> bool:
-    """Tell a first run from a folder that can't be looked at, such as that of another user."""
+def _version(data: Path) -> tuple[tuple[int, int, int], ...]:
+    """Tell one content of the store from another: each change puts another file in the place of one of the two."""
     try:
-        data.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise untrusted(data, f"can't be looked at: {error.strerror}") from error
-    return True
-
-
-def _read_meta(path: Path) -> str:
-    meta = read_json(path, json.loads)
-    if not isinstance(meta, dict):
-        raise untrusted(path, "is not a JSON object")
-    schema, owner = meta.get("schema"), meta.get("owner")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise untrusted(path, f"names no schema that there is: {schema!r}")
-    if schema > SCHEMA:
-        raise StoreUntrusted(
-            f"{path} is of schema {schema}, written by a newer hfcore; this one knows schema {SCHEMA}",
-            hint="nothing was changed; run the newer hfcore",
-        )
-    if not isinstance(owner, str) or not owner:
-        raise untrusted(path, f"names no owner: {owner!r}")
-    return owner
-
-
-def _make_store(data: Path, *, owner: str | None, now: datetime) -> None:
-    """Make the folder whole under another name, then give it its name; another process may be first."""
-    make_private_folder(data.parent)
-    folder = temporary_path(data)
-    try:
-        for part in (folder, folder / JOURNAL_FOLDER, folder / ARCHIVE_FOLDER):
-            make_private_folder(part)
-        meta = {"schema": SCHEMA, "owner": owner or _new_owner(), "created": encode_time(now)}
-        replace_file(folder / META_FILE, (json.dumps(meta) + "\n").encode("ascii"))
-        for name in (MACHINES_FILE, STORAGE_FILE):
-            replace_file(folder / name, b"{\n}\n")
-        try:
-            folder.rename(data)
-            sync_folder(data.parent)
-        except OSError as error:
-            if not data.is_dir():
-                raise not_writable(data, error) from error
-    finally:
-        _remove_folder(folder)
-
-
-def _new_owner() -> str:
-    from uuid import uuid4
-
-    return str(uuid4())
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove what `_make_store` has made and could not use, if anything."""
-    for name in (META_FILE, MACHINES_FILE, STORAGE_FILE):
-        remove_quietly(folder / name)
-    for part in (folder / JOURNAL_FOLDER, folder / ARCHIVE_FOLDER, folder):
-        with suppress(OSError):
-            part.rmdir()
+        found = [(data / name).stat() for name in (STORAGE_FILE, MACHINES_FILE)]
+    except OSError:  # whoever reads the file says why
+        return ()
+    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in found)
 
 
 def _remove_leftovers(data: Path) -> None:
@@ -387,3 +381,10 @@ def _remove_leftovers(data: Path) -> None:
     for name in (STORAGE_FILE, MACHINES_FILE):
         for leftover in data.glob(f".{name}.*{TEMPORARY}"):
             remove_quietly(leftover)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise untrusted(path, f"can't be looked at: {error.strerror}") from error

@@ -8,11 +8,11 @@ from tinydb import TinyDB
 from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
-from hfcore.files import read_json, replace_file
+from hfcore.files import NewFile, read_json
 from hfcore.records import format_records, lines_of, parse_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from hfcore.records import Form
@@ -38,15 +38,14 @@ class Records(Generic[T]):
         """Read the file now; `StoreUntrusted` if it is missing or damaged."""
         self._file.read()
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._file.read()[_TABLE]
-
-    def raw(self) -> Iterable[dict[str, Any]]:
-        """Give the records as they are in the file, not decoded."""
-        return self._file.read()[_TABLE].values()
+    def raw(self) -> Mapping[str, dict[str, Any]]:
+        """Give the records as they are in the file, by key, not decoded."""
+        return self._file.read()[_TABLE]
 
     def get(self, key: str) -> T | None:
         """Give a record, with its change if it has one."""
+        if key in self._removed:
+            return None
         if key in self._changed:
             return self._changed[key][0]
         return self._stored(key)
@@ -61,7 +60,8 @@ class Records(Generic[T]):
         """Give the keys of the records whose field is accepted, without decoding them."""
         found = self._table.search(lambda record: accepts(record.get(field)))
         keys = [document.doc_id for document in found if document.doc_id not in self._changed]
-        return keys + [key for key, (_, changed) in self._changed.items() if accepts(changed.get(field))]
+        keys += [key for key, (_, changed) in self._changed.items() if accepts(changed.get(field))]
+        return [key for key in keys if key not in self._removed]
 
     def put(self, record: T) -> None:
         """Change or add a record."""
@@ -93,9 +93,9 @@ class Records(Generic[T]):
             self._table.remove(doc_ids=removals)
         return True
 
-    def flush(self) -> None:
-        """Write the file, once `apply` has said that there is anything to write."""
-        self._file.flush(self._changed)
+    def prepare(self) -> NewFile:
+        """Write the new file beside the old one, once `apply` has said that there is anything to write."""
+        return self._file.prepare(self._changed)
 
     def _stored(self, key: str) -> T | None:
         if key not in self._decoded:
@@ -130,7 +130,7 @@ class _Database(TinyDB):
 class RecordFile(Storage):
     """TinyDB's default table as the top level of one JSON file, a record a line.
 
-    Read once. What TinyDB writes is kept until `flush`, which puts it in the file's place at once.
+    Read once. What TinyDB writes is kept until `prepare`, which writes it down beside the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,8 +153,8 @@ class RecordFile(Storage):
         """Keep what TinyDB wants written."""
         self._records = data[_TABLE]
 
-    def flush(self, changed: Iterable[str]) -> None:
-        """Write the records to the file; those not named in `changed` go back as the lines that they came from.
+    def prepare(self, changed: Iterable[str]) -> NewFile:
+        """Write the records beside the file; those not named in `changed` go as the lines that they came from.
 
         Raises:
             StoreNotWritable: The file is as before.
@@ -162,7 +162,7 @@ class RecordFile(Storage):
         lines = lines_of(self._text, self._keys)
         for key in changed:
             lines.pop(key, None)
-        replace_file(self._path, format_records(self._records or {}, lines).encode())
+        return NewFile(self._path, format_records(self._records or {}, lines).encode())
 
     def _parse(self, text: str) -> dict[str, Any]:
         records = parse_records(text)

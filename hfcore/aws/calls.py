@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hfcore.aws.errors import MADE_BEFORE, asking, aws_request_id, failures, fault, refused
+from hfcore.aws.errors import MADE_BEFORE, NotOurs, asking, aws_request_id, failures, fault, refused
 from hfcore.errors import CloudError, OutcomeUnknown
-from hfcore.models import EMPTY, FaultKind
+from hfcore.models import EMPTY, RETRYABLE, Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from hfcore.context import Context, Intent
-    from hfcore.models import Fault
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,6 +23,12 @@ R = TypeVar("R")
 THROTTLE_REPEATS = 2
 SETTLED = timedelta(minutes=5)
 """After so long an unanswered call is no longer under way (EC2 developer guide, eventual consistency)."""
+TOKEN_LIFE = timedelta(hours=24)
+"""So long a token is known to be remembered (EC2 API reference of 2016; today's names no time)."""
+TOO_LATE = Fault(
+    code="DeadlinePassed", message="not asked for any more: the deadline has passed", kind=FaultKind.INVALID
+)
+LATER = "it is found out at the next call"
 _CONCLUSIVE = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA})
 _THREADS = 8
 
@@ -35,15 +42,17 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
     parameters: Mapping[str, Any],
     *,
     keep: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    find: Callable[[Intent], Mapping[str, Any] | None] | None = None,
+    until: datetime | None = None,
     token: bool = True,
     token_in: str = "",
-    adopt: Callable[[Intent, Fault], Mapping[str, Any] | None] | None = None,
     secret: Mapping[str, Any] = EMPTY,
 ) -> Mapping[str, Any]:
     """Launch: carry out a change at most once for a request and step, whoever dies in between.
 
     A step whose outcome is known gives that, without a call. An open one is sent again with the parameters and the
-    token of then.
+    token of then while it is still wanted; after that, what it has made is only looked for. That nothing is found
+    proves something only `SETTLED` after the step was last begun.
 
     Args:
         context: The context.
@@ -53,35 +62,93 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
         operation: The operation, such as `RunInstances`.
         parameters: What is sent, as JSON values, without token.
         keep: Gives of AWS's answer the ids to write down, as JSON values: the outcome.
+        find: Looks in AWS for what the step has made: gives the outcome, or `None` if AWS shows nothing. Raises
+            `NotOurs` where somebody else's stands in its place: the call so was refused.
+        until: When it is no longer wanted, such as the request's deadline; by default it always is.
         token: Whether the operation takes a `ClientToken`.
         token_in: The parameter within which it stands (RequestSpotFleet); by default beside the others.
-        adopt: Called when AWS says that it was made by an earlier call (`errors.MADE_BEFORE`): gives the outcome if
-            it is ours, or `None` if it is not, and the call so was refused.
         secret: Top-level parameters that are sent in place of those in `parameters`, and never written down.
 
     Raises:
-        CloudError: AWS refused; nothing was made; the step may be begun anew.
+        CloudError: AWS refused, or it is no longer wanted; nothing was made; the step may be begun anew.
         OutcomeUnknown: It was sent, and may have been done; the step stays open.
     """
-    client = context.clients(service, "quick")
-    intent = context.journal.begin(request_id, step, f"{service}:{operation}", parameters)
+    late = is_late(context, until)
+    intent = _begun(context, request_id, step) if late else None
+    if intent is None:
+        if late:
+            raise CloudError(TOO_LATE)
+        intent = context.journal.begin(request_id, step, f"{service}:{operation}", parameters)
     if intent.outcome is not None:
         return intent.outcome
-    sent = {**intent.parameters, **secret, **(_token(intent, token_in) if token else {})}
-    settled = token and context.clock.now() - intent.begun_at > SETTLED
     try:
+        _refuse_to_send(late=late or context.clock.now() - intent.begun_at > TOKEN_LIFE)
+        sent = {**intent.parameters, **secret, **(_token(intent, token_in) if token else {})}
+        settled = token and _is_settled(context, intent)
+        client = context.clients(service, "quick")
         outcome = keep(_send(context, client, intent, operation, sent, repeatable=token, settled=settled))
-    except CloudError as error:
-        if adopt is None or error.fault.code not in MADE_BEFORE:
-            _take_back(context, intent, error)
+    except OutcomeUnknown as error:
+        if find is None or (token and not _tells_more(error.fault)):
             raise
-        found = _adopted(adopt, intent, error)
-        if found is None:
-            context.journal.drop(intent)
-            raise CloudError(error.fault) from error
-        outcome = found
+        outcome = _found_out(context, intent, error, find, keep)
+    except CloudError:
+        context.journal.drop(intent)
+        raise
     context.journal.done(intent, outcome)
     return outcome
+
+
+def is_late(context: Context, until: datetime | None) -> bool:
+    """Tell whether something is no longer wanted: then nothing is made any more, but what was begun is looked for."""
+    return until is not None and context.clock.now() >= until
+
+
+def _begun(context: Context, request_id: str, step: str) -> Intent | None:
+    return next((intent for intent in context.journal.steps(request_id) if intent.step == step), None)
+
+
+def _refuse_to_send(*, late: bool) -> None:
+    if late:
+        raise OutcomeUnknown(TOO_LATE, hint=LATER)
+
+
+def _is_settled(context: Context, intent: Intent) -> bool:
+    return context.clock.now() - intent.begun_at > SETTLED
+
+
+def _tells_more(found: Fault) -> bool:
+    """Tell whether a fault is a word of AWS's on the call itself, not only the lack of an answer to it."""
+    return found.kind not in RETRYABLE | {FaultKind.UNKNOWN} or found.code in MADE_BEFORE
+
+
+def _found_out(
+    context: Context,
+    intent: Intent,
+    error: OutcomeUnknown,
+    find: Callable[[Intent], Mapping[str, Any] | None],
+    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> Mapping[str, Any]:
+    """Find what a step has made, or that it has certainly made nothing.
+
+    Raises:
+        CloudError: It has made nothing.
+        OutcomeUnknown: It can't be told yet.
+    """
+    try:
+        found = find(intent)
+    except NotOurs:
+        context.journal.drop(intent)
+        raise
+    except CloudError as unanswered:
+        raise OutcomeUnknown(unanswered.fault, hint=LATER) from error
+    if found is None and error.fault.code == "IdempotentInstanceTerminated":
+        return keep(EMPTY)
+    if found is not None:
+        return found
+    if error.fault.code in MADE_BEFORE or not _tells_more(error.fault) or not _is_settled(context, intent):
+        raise error
+    context.journal.drop(intent)
+    raise CloudError(error.fault) from error
 
 
 def repeat(
@@ -112,7 +179,8 @@ def repeat(
         answer = _send(context, client, intent, operation, {**parameters, **secret}, repeatable=True, settled=False)
     except CloudError as error:
         if error.fault.code not in accept:
-            _take_back(context, intent, error)
+            if not isinstance(error, OutcomeUnknown):
+                context.journal.drop(intent)
             raise
         answer = EMPTY
     context.journal.done(intent, {})
@@ -122,23 +190,6 @@ def repeat(
 def _token(intent: Intent, within: str) -> Mapping[str, Any]:
     token = {"ClientToken": intent.token}
     return {within: {**intent.parameters[within], **token}} if within else token
-
-
-def _adopted(
-    adopt: Callable[[Intent, Fault], Mapping[str, Any] | None], intent: Intent, error: CloudError
-) -> Mapping[str, Any] | None:
-    """Find what an earlier call made; if AWS can't be asked about it, it is there all the same."""
-    try:
-        return adopt(intent, error.fault)
-    except OutcomeUnknown:
-        raise
-    except CloudError as unanswered:
-        raise OutcomeUnknown(unanswered.fault, hint="it is found out at the next call") from unanswered
-
-
-def _take_back(context: Context, intent: Intent, error: CloudError) -> None:
-    if not isinstance(error, OutcomeUnknown):
-        context.journal.drop(intent)
 
 
 def _send(
@@ -174,9 +225,15 @@ def _send(
             elif denied and (not unsure or (settled and not unanswered and found.kind in _CONCLUSIVE)):
                 raise CloudError(found) from error
             else:
-                raise OutcomeUnknown(found, hint="it is found out at the next call") from error
+                raise _unknown(found, twice=unanswered > 0) from error
         else:
             return answer
+
+
+def _unknown(found: Fault, *, twice: bool) -> OutcomeUnknown:
+    """Make the error; a refusal of an attempt tells nothing once the one just before it went unanswered."""
+    kind = found.kind if not twice or found.code in MADE_BEFORE else FaultKind.TRANSIENT
+    return OutcomeUnknown(replace(found, kind=kind), hint=LATER)
 
 
 def _pause(context: Context, attempt: int) -> None:

@@ -59,6 +59,15 @@ MADE_BEFORE = frozenset(
 )
 """Codes by which AWS says that the thing asked for was made by an earlier call."""
 
+
+class NotOurs(CloudError):
+    """What has the name that ours would have is somebody else's, by its tags."""
+
+    def __init__(self, what: str) -> None:
+        message = f"{what} exists, and is not this request's by its tags"
+        super().__init__(Fault(code="AlreadyExists", message=message, kind=FaultKind.INVALID))
+
+
 _TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
 _CERTAIN = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA, FaultKind.THROTTLE, FaultKind.PERMISSION, FaultKind.INVALID})
 _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b")

@@ -119,17 +119,15 @@ def create(context: Context, api: FleetApi, request: Request, step: str, paramet
         OutcomeUnknown: It was not answered.
     """
 
-    def adopt(_: Intent, fault: Fault) -> Mapping[str, Any]:
-        for fleet in listed(context, api):
-            if fleet.tags.get(tags.REQUEST) == request.request_id and fleet.fleet_id not in request.resource_ids:
-                return {"fleet": fleet.fleet_id}
-        raise OutcomeUnknown(fault, hint="the fleet is looked for again at the next call")
+    def find(_: Intent) -> Mapping[str, Any] | None:
+        its = (fleet for fleet in listed(context, api) if fleet.tags.get(tags.REQUEST) == request.request_id)
+        return next(({"fleet": one.fleet_id} for one in its if one.fleet_id not in request.resource_ids), None)
 
     def keep(answer: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"fleet": answer[api.fleet_id]}
 
     place = (context, request.request_id, step, "ec2", api.create, parameters)
-    return str(once(*place, keep=keep, token_in=api.config, adopt=adopt)["fleet"])
+    return str(once(*place, keep=keep, find=find, until=request.deadline, token_in=api.config)["fleet"])
 
 
 def described(context: Context, api: FleetApi, fleet_ids: Iterable[str]) -> dict[str, Fleet]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import hfcore
 from hfcore.aws import images, tags
-from hfcore.aws.calls import ask, once, repeat
-from hfcore.aws.errors import lost_launch_template
+from hfcore.aws.calls import ask, is_late, once, repeat
+from hfcore.aws.errors import NotOurs, lost_launch_template
 from hfcore.aws.launch import digest, launch_data, without_user_data
 from hfcore.config import expanded
 from hfcore.errors import CloudError, ConfigError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from hfcore.context import Context, Intent
+    from hfcore.context import Context
     from hfcore.models import Request, Template
 
 T = TypeVar("T")
@@ -48,10 +48,14 @@ _FIELDS = (
 def using(context: Context, request: Request, template: Template, launch: Callable[[str], T]) -> T:
     """Call `launch` with the name of the shared launch template; once more with one made anew if AWS has lost it.
 
+    After the request's deadline, when nothing is launched any more, the name is empty.
+
     Raises:
         CloudError: AWS refused.
         ConfigError: The start-up script can't be read.
     """
+    if is_late(context, request.deadline):
+        return launch("")
     try:
         return launch(shared(context, request, template))
     except CloudError as error:
@@ -93,16 +97,25 @@ def own(context: Context, request: Request, template: Template) -> str:
         CloudError: AWS refused, or one of this name is not ours.
         ConfigError: The start-up script can't be read.
     """
-    name, parameters, secret = _creation(context, template, request)
-
-    def adopt(_intent: Intent, _fault: Fault) -> Mapping[str, Any] | None:
-        found = ask(context, "ec2", "DescribeLaunchTemplates", {"LaunchTemplateNames": [name]}, name)["LaunchTemplates"]
-        owned = any(tags.read(one.get("Tags")).get(tags.OWNER) == context.owner for one in found)
-        return {"name": name} if owned else None
-
+    name, parameters, secret = own_name(request), EMPTY, EMPTY
+    if not is_late(context, request.deadline):
+        name, parameters, secret = _creation(context, template, request)
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
-    once(*place, keep=lambda _: {"name": name}, adopt=adopt, secret=secret)
+    until = request.deadline
+    once(*place, keep=lambda _: {"name": name}, find=lambda _: _found(context, name), until=until, secret=secret)
     return name
+
+
+def _found(context: Context, name: str) -> Mapping[str, Any] | None:
+    try:
+        found = ask(context, "ec2", "DescribeLaunchTemplates", {"LaunchTemplateNames": [name]}, name)["LaunchTemplates"]
+    except CloudError as error:
+        if error.fault.kind is FaultKind.GONE:
+            return None
+        raise
+    if all(tags.read(one.get("Tags")).get(tags.OWNER) != context.owner for one in found):
+        raise NotOurs(f"a launch template named {name}")
+    return {"name": name}
 
 
 def delete_own(context: Context, request: Request) -> Fault | None:

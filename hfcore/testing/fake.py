@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from hfcore.errors import CloudError
 from hfcore.hookspecs import HOOK_VERSION, hookimpl
 from hfcore.models import (
     Check,
@@ -78,6 +79,10 @@ class FakeProvider:
         cloud.begin("provision", [request.request_id], context)
         intent = context.journal.begin(request.request_id, "launch", "fake:Launch", {"count": request.target})
         if intent.outcome is None:
+            late = request.deadline is not None and context.clock.now() >= request.deadline
+            if late and request.request_id not in cloud.groups:  # what is not there now never will be
+                context.journal.drop(intent)
+                raise CloudError(Fault(code="TooLate", message="nothing was made", kind=FaultKind.INVALID))
             group = cloud.group(request)
             cloud.stumble("provision", when_done=True)
             outcome = {"group": group.resource_id, "instances": list(group.instance_ids), "account": group.account_id}

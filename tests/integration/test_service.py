@@ -23,6 +23,7 @@ from hfcore.errors import (
     TemplateError,
     UnknownTemplate,
 )
+from hfcore.journal import IntentFolder, this_process
 from hfcore.launching import Launching
 from hfcore.models import (
     Fault,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hfcore.context import Context
-    from hfcore.models import Event, Request
+    from hfcore.models import Event, Machine, Request
     from tests.integration.conftest import Grid
 
 THROTTLED = CloudError(Fault(code="Throttling", message="slow down", kind=FaultKind.THROTTLE))
@@ -203,6 +204,7 @@ def test_a_request_that_may_have_been_made_is_gone_on_with_once_its_creator_is_d
 def test_a_request_that_another_call_is_creating_is_left_to_it(grid: Grid) -> None:
     grid.cloud.fail("provision", NO_ANSWER, when_done=True)
     request_id = grid.request(2)
+    grid.orphan(request_id, this_process())
     before = grid.on_disk()
     view = grid.poll(request_id)
     assert (status(view), ids(view)) == (RequestStatus.CREATING, [])
@@ -813,6 +815,20 @@ def test_a_machine_that_host_factory_returned_is_never_named(grid: Grid) -> None
     assert grid.reclaims().views == ()
 
 
+def test_a_machine_that_is_returned_while_the_cloud_is_asked_is_not_named(grid: Grid) -> None:
+    class Overtaken(FakeProvider):
+        @hookimpl
+        def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
+            grid.cloud.reclaims.clear()
+            grid.give_back("f-00001")
+            return tuple(Reclaim(instance_id=m.instance_id, code="ended", message="by us") for m in machines)
+
+    grid.complete(2)
+    grid.candidates.clear()
+    grid.install(Overtaken(grid.cloud), "Fake")
+    assert [view.machine.instance_id for view in grid.reclaims().views] == ["f-00002"]
+
+
 def test_only_machines_that_host_factory_knows_are_named(grid: Grid) -> None:
     grid.complete(3)
     for key in grid.cloud.instances:
@@ -1000,13 +1016,95 @@ def test_a_launch_that_stays_unanswered_past_its_deadline_ends(grid: Grid, dead_
     request_id = grid.request(2)
     grid.orphan(request_id, dead_process)
     grid.clock.advance(minutes=31)
-    grid.poll(request_id)
-    grid.clock.advance(minutes=6)
     view = grid.poll(request_id)
     assert view.request is not None
     assert not lifecycle.is_open(view.request)
     assert len(grid.cloud.instances) == 2
+    assert list((grid.data / "journal").glob("req-*"))
+
+
+def test_what_was_begun_and_never_made_is_given_up_after_its_deadline(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    service = grid.open()
+    IntentFolder(grid.data / "journal", owner=service.store.owner, clock=grid.clock).begin(
+        request_id, "launch", "fake:Launch", {"count": 2}
+    )
+    grid.clock.advance(minutes=31)
+    view = grid.poll(request_id)
+    assert status(view) is RequestStatus.FAILED
+    assert "TooLate" in view.message
+    assert not grid.cloud.instances
     assert not list((grid.data / "journal").glob("req-*"))
+
+
+def test_what_an_unanswered_launch_has_made_is_found_and_ended_though_its_request_has_ended(
+    grid: Grid, dead_process: str
+) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, times=2, when_done=True)
+    grid.cloud.show_after = 99
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    grid.clock.advance(minutes=31)
+    assert status(grid.poll(request_id)) is RequestStatus.FAILED
+    grid.cloud.show_after = 0
+    for _ in range(3):
+        view = grid.poll(request_id)
+    assert status(view) is RequestStatus.FAILED
+    assert {machine.status for machine in view.machines} == {MachineStatus.TERMINATED}
+    assert not grid.cloud.living()
+    assert not list((grid.data / "journal").glob("req-*"))
+
+
+def test_machines_of_a_request_that_nobody_can_know_are_ended_at_its_deadline(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    other = grid.request(1)
+    assert grid.stored(request_id)["orphaned"] is True
+    grid.clock.advance(minutes=31)
+    grid.poll(other)
+    assert len(grid.cloud.living()) == 1
+    assert status(grid.poll(other)) is RequestStatus.COMPLETED
+
+
+def test_machines_of_a_request_that_somebody_asks_about_stay_though_its_creator_died(
+    grid: Grid, dead_process: str
+) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, when_done=True)
+    request_id = grid.request(2)
+    grid.orphan(request_id, dead_process)
+    other = grid.request(1)
+    grid.poll(request_id)
+    grid.clock.advance(minutes=31)
+    grid.poll(other)
+    assert len(grid.cloud.living()) == 3
+
+
+def test_a_return_whose_call_died_is_carried_out_by_any_other(grid: Grid, dead_process: str) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.fail("release_instances", NO_ANSWER)
+    return_id = grid.give_back(*ids(grid.poll(request_id))).request_id
+    grid.orphan(return_id, dead_process)
+    grid.poll(request_id)
+    assert not grid.cloud.living()
+    grid.poll(request_id)  # which sees them going
+    grid.poll(request_id)
+    assert grid.stored(return_id)["status"] == "completed"
+
+
+def test_a_return_that_nobody_polls_is_carried_out_at_its_deadline(grid: Grid) -> None:
+    request_id = grid.complete(2)
+    grid.cloud.fail("release_instances", NO_ANSWER)
+    return_id = grid.give_back(*ids(grid.poll(request_id))).request_id
+    grid.poll(request_id)
+    assert len(grid.cloud.living()) == 2
+    grid.clock.advance(minutes=31)
+    grid.poll(request_id)
+    assert not grid.cloud.living()
+    grid.poll(request_id)
+    assert grid.stored(return_id)["status"] == "completed"
 
 
 def test_what_the_answer_does_not_wait_for_can_be_done_after_it(grid: Grid) -> None:

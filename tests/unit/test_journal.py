@@ -263,3 +263,51 @@ def test_without_proc_a_process_is_known_by_its_pid_alone(monkeypatch: pytest.Mo
         pass
     host, _, _, _ = this_process().rsplit("/", 3)
     assert dead(f"{host}//{child.pid}/")
+
+
+def test_a_replay_dates_the_step_anew_and_gives_the_date_of_before(intents: IntentFolder, clock: Hands) -> None:
+    first = intents.begin("req-1", "launch-0", "ec2:RunInstances", {"MinCount": 1})
+    clock.sleep(60)
+    assert again(intents).begin("req-1", "launch-0", "ec2:RunInstances", {}).begun_at == first.begun_at
+    (stored,) = intents.steps("req-1")
+    assert stored.begun_at == first.begun_at + timedelta(seconds=60)
+
+
+def test_a_request_is_claimed_by_one_call_at_a_time(intents: IntentFolder) -> None:
+    with intents.claims() as mine, again(intents).claims() as others:
+        assert mine.take(["req-1", "req-2"]) == {"req-1", "req-2"}
+        assert others.take(["req-1", "req-3"]) == {"req-3"}
+        assert mine.take(["req-1"]) == {"req-1"}
+    with again(intents).claims() as others:
+        assert others.take(["req-1", "req-2", "req-3"]) == {"req-1", "req-2", "req-3"}
+
+
+def test_a_claim_can_be_waited_for(intents: IntentFolder) -> None:
+    mine = intents.claims()
+    mine.take(["req-1"])
+    threading.Timer(0.1, mine.__exit__, (None, None, None)).start()
+    with again(intents).claims() as others:
+        assert others.take(["req-1"], wait=10.0) == {"req-1"}
+
+
+def test_a_killed_process_claims_nothing_any_more(intents: IntentFolder, tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib; from hfcore.journal import Claims; "
+        "print(Claims(pathlib.Path(sys.argv[1])).take(['req-1']), flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "journal")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert b"req-1" in holder.stdout.readline()
+        with intents.claims() as mine:
+            assert mine.take(["req-1"]) == frozenset()
+            os.kill(holder.pid, signal.SIGKILL)
+            holder.wait()
+            assert mine.take(["req-1"]) == {"req-1"}
+
+
+def test_claims_are_no_steps(intents: IntentFolder, tmp_path: Path) -> None:
+    with intents.claims() as mine:
+        mine.take(["req-1"])
+    assert intents.requests() == frozenset()
+    assert {path.stat().st_size for path in (tmp_path / "journal").iterdir()} == {0}

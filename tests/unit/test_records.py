@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hfcore.archive import decode_entry, encode_entry, id_of
 from hfcore.errors import StoreError, StoreUntrusted
 from hfcore.models import (
     Fault,
@@ -22,11 +23,9 @@ from hfcore.models import (
     Template,
 )
 from hfcore.records import (
-    decode_entry,
     decode_machine,
     decode_request,
     decode_time,
-    encode_entry,
     encode_machine,
     encode_request,
     encode_time,
@@ -104,7 +103,8 @@ def test_a_request_comes_back_from_json_as_it_was(request: Request) -> None:
 def test_an_archive_line_comes_back_as_it_was(request: Request, machine: Machine) -> None:
     line = encode_entry(request, [machine])
     assert "\n" not in line
-    assert decode_entry(request.request_id, line.encode()) == (request, (machine,))
+    assert id_of(line.encode()) == request.request_id
+    assert decode_entry(line.encode()) == (request, (machine,))
 
 
 @thorough
@@ -242,11 +242,7 @@ def test_what_a_plug_in_does_to_its_data_does_not_change_the_record_it_came_from
     "line", [b"", b"\n", b'{"request": {"request_id": "req-1"', b"[]", b'{"request": 1, "machines": []}', b"\xff"]
 )
 def test_an_archive_line_that_was_cut_is_nobodys(line: bytes) -> None:
-    assert decode_entry("req-1", line) is None
-
-
-def test_an_archive_line_of_another_request_is_not_taken() -> None:
-    assert decode_entry("req-2", encode_entry(REQUEST, ()).encode()) is None
+    assert id_of(line) is None
 
 
 records = st.dictionaries(st.text(max_size=6), st.dictionaries(st.text(max_size=4), values, max_size=3), max_size=5)

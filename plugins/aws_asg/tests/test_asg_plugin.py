@@ -540,14 +540,17 @@ def test_a_group_with_something_alive_in_it_is_not_deleted(rig: Rig) -> None:
     assert rig.live() == {second}
 
 
-def test_a_stranger_in_the_group_is_named_and_lives(rig: Rig) -> None:
+def test_what_the_group_launched_so_late_that_nobody_knows_it_is_ended_before_the_group(rig: Rig) -> None:
     request = rig.settled(2)
-    first, second = request.machine_ids
+    first, _late = request.machine_ids
     rig.release(first)
     rig.advance(120)
     unaware = replace(request, machine_ids=(first,))
     (outcome,) = rig.asg.cleanup((unaware,), rig.context)
-    assert (outcome.done, [fault.subject for fault in outcome.faults]) == (False, [second])
+    assert (outcome.done, [fault.code for fault in outcome.faults]) == (False, ["LateInstances"])
+    assert rig.live() == set()
+    rig.advance(120)
+    assert cleaned(rig, unaware) == [True]
 
 
 def test_a_new_member_that_ec2_does_not_show_yet_keeps_the_group(make_rig: Callable[..., Rig]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hfcore.aws.calls import chunks, each, once, pages, repeat
+from hfcore.aws.errors import NotOurs
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind
 from hfcore.testing.aws import IMAGE, AwsError, StrictAws
@@ -166,37 +167,127 @@ def test_a_replay_that_finds_no_capacity_is_conclusive_only_when_the_first_is_lo
         run(new_context())
     with pytest.raises(OutcomeUnknown, match="InsufficientInstanceCapacity"):
         run(new_context())
+    pass_time(301.0)  # since the last attempt, which may have arrived
     with pytest.raises(CloudError, match="InsufficientInstanceCapacity") as caught:
         run(new_context())
 
     assert not isinstance(caught.value, OutcomeUnknown)
 
 
-def test_what_an_earlier_call_made_is_adopted(
-    run: Callable[..., Mapping[str, Any]], context: Context, strict_aws: StrictAws, faults: Callable[..., None]
+def test_what_an_earlier_call_made_is_found(
+    run: Callable[..., Mapping[str, Any]], context: Context, faults: Callable[..., None]
 ) -> None:
     seen: list[str] = []
 
-    def adopt(intent: Intent, fault: Fault) -> dict[str, Any]:
-        seen.extend((intent.step, fault.code))
+    def find(intent: Intent) -> dict[str, Any]:
+        seen.append(intent.step)
         return {"ids": ["i-1"]}
 
     faults("RunInstances", AwsError("IdempotentParameterMismatch", "Arguments are inconsistent."))
 
-    assert run(adopt=adopt) == {"ids": ["i-1"]}
-    assert seen == ["launch-0", "IdempotentParameterMismatch"]
+    assert run(find=find) == {"ids": ["i-1"]}
+    assert seen == ["launch-0"]
     assert context.journal.steps("req-1")[0].outcome == {"ids": ["i-1"]}
 
 
 def test_what_is_there_and_not_ours_is_a_refusal(
     run: Callable[..., Mapping[str, Any]], context: Context, faults: Callable[..., None]
 ) -> None:
+    def find(_intent: Intent) -> None:
+        raise NotOurs("a group")
+
     faults("RunInstances", AwsError("AlreadyExists", "A group by this name exists."))
-    with pytest.raises(CloudError) as caught:
-        run(adopt=lambda _intent, _fault: None)
+    with pytest.raises(CloudError, match="not this request's") as caught:
+        run(find=find)
 
     assert not isinstance(caught.value, OutcomeUnknown)
     assert context.journal.steps("req-1") == ()
+
+
+def test_what_is_not_wanted_any_more_is_never_asked_for(
+    run: Callable[..., Mapping[str, Any]], context: Context, operations: Callable[[], list[str]]
+) -> None:
+    with pytest.raises(CloudError, match="deadline") as caught:
+        run(until=context.clock.now(), find=lambda _: {"ids": ["i-1"]})
+
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert operations() == []
+    assert context.journal.steps("req-1") == ()
+
+
+def test_what_was_begun_and_is_not_wanted_any_more_is_looked_for_and_not_sent_again(
+    run: Callable[..., Mapping[str, Any]],
+    new_context: Callable[..., Context],
+    faults: Callable[..., None],
+    operations: Callable[[], list[str]],
+) -> None:
+    faults("RunInstances", "reset after", "reset after")
+    with pytest.raises(OutcomeUnknown):
+        run()
+    sent = operations()
+    context = new_context()
+
+    assert run(context, until=context.clock.now(), find=lambda _: {"ids": ["i-1"]}) == {"ids": ["i-1"]}
+    assert operations() == sent
+
+
+def test_that_nothing_is_found_proves_something_only_long_after_the_last_attempt(
+    run: Callable[..., Mapping[str, Any]],
+    new_context: Callable[..., Context],
+    pass_time: Callable[[float], None],
+    faults: Callable[..., None],
+) -> None:
+    faults("RunInstances", *["reset before"] * 4)
+    with pytest.raises(OutcomeUnknown):
+        run()
+    pass_time(301.0)
+    with pytest.raises(OutcomeUnknown):
+        run(new_context())  # sent again: the five minutes begin anew
+    pass_time(200.0)
+    for _ in range(2):  # looking does not begin them anew
+        with pytest.raises(OutcomeUnknown):
+            run(new_context(), until=new_context().clock.now(), find=lambda _: None)
+    pass_time(101.0)
+    with pytest.raises(CloudError, match="deadline") as caught:
+        run(new_context(), until=new_context().clock.now(), find=lambda _: None)
+
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert new_context().journal.steps("req-1") == ()
+
+
+def test_while_aws_can_t_be_asked_nothing_is_concluded(
+    run: Callable[..., Mapping[str, Any]],
+    new_context: Callable[..., Context],
+    pass_time: Callable[[float], None],
+    faults: Callable[..., None],
+) -> None:
+    def find(_intent: Intent) -> None:
+        raise CloudError(Fault(code="RequestLimitExceeded", message="Slow down.", kind=FaultKind.THROTTLE))
+
+    faults("RunInstances", *["reset before"] * 2)
+    with pytest.raises(OutcomeUnknown):
+        run()
+    pass_time(3600.0)
+    with pytest.raises(OutcomeUnknown, match="RequestLimitExceeded"):
+        run(new_context(), until=new_context().clock.now(), find=find)
+    assert len(new_context().journal.steps("req-1")) == 1
+
+
+def test_a_token_that_aws_may_have_forgotten_is_not_sent_again(
+    run: Callable[..., Mapping[str, Any]],
+    new_context: Callable[..., Context],
+    pass_time: Callable[[float], None],
+    faults: Callable[..., None],
+    operations: Callable[[], list[str]],
+) -> None:
+    faults("RunInstances", "reset after", "reset after")
+    with pytest.raises(OutcomeUnknown):
+        run()
+    sent = operations()
+    pass_time(25 * 3600.0)
+
+    assert run(new_context(), find=lambda _: {"ids": ["i-1"]}) == {"ids": ["i-1"]}
+    assert operations() == sent
 
 
 def test_a_secret_is_sent_and_never_written_down(

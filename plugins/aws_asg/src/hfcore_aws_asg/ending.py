@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hfcore.aws.calls import each, once, repeat
-from hfcore.aws.discovery import outcome
+from hfcore.aws.discovery import of_request, outcome
+from hfcore.aws.fleets import end_late
 from hfcore.aws.instances import LIVE, describe, release_instances
 from hfcore.errors import CloudError
 from hfcore.models import Fault, FaultKind
@@ -111,7 +112,9 @@ def cleanup_all(requests: tuple[Request, ...], context: Context) -> tuple[Outcom
         group = groups.get(request.request_id)
         if group is None or group.status:  # gone, or going already
             return outcome(request, ())
-        return outcome(request, _still_there(request, group, seen) or [_deleted(context, request)])
+        unseen = [one for i, one in of_request(seen, request).items() if i not in request.machine_ids]
+        late = end_late(context, request, (one for one in unseen if one.instance_id in group.members))
+        return outcome(request, [late] if late else _still_there(request, group, seen) or [_deleted(context, request)])
 
     return each(cleaned, requests)
 

@@ -17,7 +17,7 @@ from hfcore.models import Fault, FaultKind, MachineStatus, Provisioned
 from hfcore_aws_ec2fleet.requests import EC2_FLEET, faults, keep, terms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from hfcore.aws.fleets import Fleet
     from hfcore.aws.instances import Seen
@@ -42,7 +42,8 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
     left = float(request.target)
     for number in range(2 if is_heterogeneous(template) else 1):
         try:
-            outcome = _launch(context, request, template, number, math.ceil(left))
+            known = {outcome["fleet"] for outcome in outcomes}
+            outcome = _launch(context, request, template, number, math.ceil(left), known)
         except OutcomeUnknown:
             raise
         except CloudError as error:
@@ -67,19 +68,23 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
     )
 
 
-def _launch(context: Context, request: Request, template: Template, number: int, units: int) -> Mapping[str, Any]:
-    """Launch one part of a request: the first, or what of price type heterogeneous Spot did not have."""
+def _launch(
+    context: Context, request: Request, template: Template, number: int, units: int, known: Collection[str]
+) -> Mapping[str, Any]:
+    """Launch one part of a request: the first, or what of price type heterogeneous Spot did not have.
 
-    def adopt(_: Intent, fault: Fault) -> Mapping[str, Any]:
-        found = _by_tag(context, request)
-        if not found:
-            raise OutcomeUnknown(fault, hint="its instances are looked for again at the next call")
-        return {"fleet": found[0].resource_id, "instances": [_written(one) for one in found], "errors": []}
+    The fleets in `known` are other parts of it.
+    """
+
+    def find(_: Intent) -> Mapping[str, Any] | None:
+        found = [one for one in _by_tag(context, request) if one.resource_id not in known]
+        its = [one for one in found if one.resource_id == found[0].resource_id]
+        return {"fleet": its[0].resource_id, "instances": [_written(one) for one in its], "errors": []} if its else None
 
     def launch(name: str) -> Mapping[str, Any]:
         asked = terms(context, request, template, name, units=units, remainder=number > 0)
         place = (context, request.request_id, f"launch-{number}", "ec2", "CreateFleet")
-        made = once(*place, asked, keep=keep, adopt=adopt)
+        made = once(*place, asked, keep=keep, find=find, until=request.deadline)
         lost = [fault for fault in faults(made) if lost_launch_template(fault)]
         if lost and not made["instances"]:
             raise CloudError(lost[0])

@@ -111,7 +111,7 @@ class Launch:
         return True
 
     def _launch(self, launch_template: str) -> None:
-        self.launch_template = launch_template
+        self.launch_template = launch_template or self.launch_template
         its_tags = tags.of_instances(self.context, self.template, self.request.request_id)
         going = True
         while going and self.left > 0 and self.pool < len(self.pools):
@@ -125,7 +125,7 @@ class Launch:
         pool, step = self.pools[self.pool], f"launch-{self.next}"
         place = (self.context, self.request.request_id, step, "ec2", "RunInstances", parameters)
         try:
-            outcome = once(*place, keep=keep, adopt=self._adopt)
+            outcome = once(*place, keep=keep, find=self._find, until=self.request.deadline)
         except CloudError as error:
             return self._after_refusal(error, pool)
         self.next += 1
@@ -159,13 +159,10 @@ class Launch:
         self.given_up = fault.kind not in _NEXT_POOL
         return not self.given_up
 
-    def _adopt(self, intent: Intent, fault: Fault) -> Mapping[str, Any] | None:
-        """Find what an earlier call with this token has made; all of it may be gone already."""
+    def _find(self, intent: Intent) -> Mapping[str, Any] | None:
         parameters = {"Filters": [{"Name": "client-token", "Values": [intent.token]}]}
         found = ask(self.context, "ec2", "DescribeInstances", parameters, intent.step)["Reservations"]
-        if not found and fault.code != "IdempotentInstanceTerminated":
-            raise OutcomeUnknown(fault, hint="it is looked for again at the next call")
-        return keep(found[0] if found else {})
+        return keep(found[0]) if found else None
 
     def _provisioned(self) -> Provisioned:
         state = {
