@@ -125,7 +125,7 @@ class Launching:
             stored = state.request(request_id)
             if stored is None:
                 raise StoreUntrusted(f"request {request_id} is no longer in the store")
-            request = lifecycle.provisioned(lifecycle.inherited(stored, this_process()), made, self._clock.now())
+            request = lifecycle.provisioned(stored, made, self._clock.now())
             state.save_batch(
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
             )
@@ -156,7 +156,7 @@ class Launching:
         if not lifecycle.is_overdue(request, self._clock.now()):
             return False
         with self._store.transaction() as state:
-            state.save_request(lifecycle.unanswered(lifecycle.inherited(request, this_process())))
+            state.save_request(lifecycle.unanswered(request))
         return True
 
     def _hand_over(self, request: Request) -> None:
@@ -184,6 +184,7 @@ class Launching:
             created_at=now,
             deadline=now + timedelta(minutes=minutes),
             process=this_process(),
+            unasked=True,
         )
 
     def _check_for_fallback(self, provider: Provider, template: Template) -> None:

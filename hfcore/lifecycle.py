@@ -41,7 +41,7 @@ KEPT_FAULTS = 10
 
 LATE = "it came after the request had ended"
 
-ORPHANED = "nobody knows its request: the call that made it died before it could answer"
+ORPHANED = "nobody has asked about its request by the deadline: it may be that nobody was told its id"
 
 NO_LONGER_KNOWN = "the cloud no longer knows this machine"
 
@@ -97,8 +97,8 @@ def needs_cleanup(request: Request) -> bool:
 
 
 def is_orphan(request: Request, now: datetime) -> bool:
-    """Tell whether the machines of a request will be missed by nobody: its creator died, and nobody ever asked."""
-    return request.orphaned and request.deadline is not None and now >= request.deadline
+    """Tell whether the machines of a request will be missed by nobody: by its deadline nobody has asked about it."""
+    return request.unasked and request.deadline is not None and now >= request.deadline
 
 
 def is_finished(request: Request) -> bool:
@@ -198,14 +198,9 @@ def handed_over(request: Request) -> Request:
     return replace(request, process="")
 
 
-def inherited(request: Request, process: str) -> Request:
-    """Note that `process` goes on with a request whose creator died, maybe before it could tell the id to anyone."""
-    return replace(request, orphaned=request.orphaned or request.process not in ("", process))
-
-
 def asked_about(request: Request) -> Request:
     """Note that somebody knows the id of a request."""
-    return replace(request, orphaned=False)
+    return replace(request, unasked=False)
 
 
 def failed(request: Request, reason: str, now: datetime) -> Request:

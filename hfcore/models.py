@@ -218,7 +218,7 @@ class Request:
         faults: What the cloud gave as reasons for a shortfall, newest last.
         process: Who is carrying it out for the first time: host, boot id, pid and the pid's start time; empty once
             that is over.
-        orphaned: Its creator died, and nobody has asked about it since: it may be that nobody knows its id.
+        unasked: Nobody has asked about it yet: its creator may have died before it could tell its id to anyone.
         vanished_at: When all its live machines were first missing from an answer; `None` while they are seen.
         unwanted: Machines that are to be ended because they are late, by instance id with the reason, until they are
             ending.
@@ -249,7 +249,7 @@ class Request:
     cleaned: bool = False
     faults: tuple[Fault, ...] = ()
     process: str = ""
-    orphaned: bool = False
+    unasked: bool = False
     vanished_at: datetime | None = None
     unwanted: Mapping[str, str] = field(default_factory=dict)
 
