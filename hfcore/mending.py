@@ -50,6 +50,24 @@ def lacking(requests: Records, machines: Container[str]) -> dict[str, list[str]]
     return {key: missing for key, missing in found.items() if missing}
 
 
+def needed(requests: Records, machines: Container[str]) -> dict[str, list[str]]:
+    """Give those of `lacking` that a request needs which is not over for good: the files are of different times."""
+    return {key: ids for key, ids in lacking(requests, machines).items() if needs_machines(requests[key])}
+
+
+def strangers(requests: Container[str], machines: Records) -> dict[str, list[str]]:
+    """Give, by the id of a request that is not stored, the machines that it made and that live.
+
+    A request is stored before its machines, and archived once they are terminated: the files are of different times.
+    """
+    found: dict[str, list[str]] = {}
+    for key, machine in machines.items():
+        maker = str(machine.get("request_id"))
+        if maker not in requests and machine.get("status") != MachineStatus.TERMINATED:
+            found.setdefault(maker, []).append(key)
+    return found
+
+
 def needs_machines(record: Json) -> bool:
     """Tell whether a request is not over for good; the machines of those that are may have gone to the archive."""
     return str(record.get("status")) in OPEN or bool(record.get("resource_ids") and not record.get("cleaned"))

@@ -46,11 +46,9 @@ if TYPE_CHECKING:
 
     from hfcore.models import Machine, Request
 
-_ROOM: Final = 256 * 1024
-"""Bytes for what a request adds to the files, and for its intents, for which there must be room besides."""
-
-_SECOND_PATIENCE: Final = 0.05
-"""Part of the lock's time limit that is waited once it has passed: a verb must end before Host Factory ends it."""
+_ROOM: Final = 256 * 1024  # bytes beyond what is stored, for what a request adds to the files, and for its intents
+_SECOND_PATIENCE: Final = 0.05  # part of the lock's time limit that is waited once it has passed
+_OTHER_TIMES: Final = "nothing was changed; `hfcore store check` names all that is wrong, `hfcore store repair` helps"
 
 
 class State(Protocol):
@@ -86,7 +84,10 @@ class State(Protocol):
         """Put a request in the place of the one of its id."""
 
     def save_batch(self, machines: Iterable[Machine]) -> None:
-        """Merge each machine with the stored one of its id by `lifecycle.newer`."""
+        """Merge each machine with the stored one of its id by `lifecycle.newer`.
+
+        A new one's request must be stored already: a machine of no request shows that the files are of different times.
+        """
 
     def archive(self, request_ids: Iterable[str]) -> None:
         """Move hot requests, with all their machines, to the archive when the block ends; until then they stay in view.
@@ -262,8 +263,10 @@ class _TinyState:
 
     def _mend(self, machines: Records[Machine]) -> None:
         stored, known = self._requests.raw(), machines.raw()
+        lost, strange = mending.needed(stored, known), mending.strangers(stored, known)
+        if lost or strange:
+            self._refuse_other_times(lost, strange)
         missing = mending.lacking(stored, known)
-        self._refuse_other_copy({key: ids for key, ids in missing.items() if mending.needs_machines(stored[key])})
         self._requests.remove([key for key, ids in missing.items() if self._archive.has(key, ids)])
         for key, ids in mending.unnamed(stored, known).items():
             with suppress(StoreUntrusted):  # a record that can't be read stops those who ask for it
@@ -276,23 +279,30 @@ class _TinyState:
                 if machine is not None:
                     machines.put(replace(machine, return_id=""))
 
-    def _refuse_other_copy(self, missing: dict[str, list[str]]) -> None:
-        """Refuse a file of machines that lacks some of those that the requests need: it is another time's."""
-        ids = [key for each in missing.values() for key in each]
-        if ids:
-            count = f"{len(ids)} machine{'' if len(ids) == 1 else 's'}"
-            raise untrusted(
-                self._data / MACHINES_FILE,
-                f"lacks {count} that {STORAGE_FILE} names, as {ids[0]}",
-                hint="nothing was changed; `hfcore store repair` lets the cloud be asked about them",
-            )
+    def _refuse_other_times(self, lost: dict[str, list[str]], strange: dict[str, list[str]]) -> None:
+        """Refuse files that are of different times, unless this view's requests are only older than its machines."""
+        fresh = Records(self._data / STORAGE_FILE, REQUESTS).raw()
+        needed = mending.needed({key: fresh[key] for key in lost if key in fresh}, ())
+        gone = [name for key, ids in lost.items() for name in ids if name in needed.get(key, ())]
+        if gone:
+            count = f"{len(gone)} machine{'' if len(gone) == 1 else 's'}"
+            what = f"lacks {count} that {STORAGE_FILE} names, as {gone[0]}"
+            raise untrusted(self._data / MACHINES_FILE, what, hint=_OTHER_TIMES)
+        unknown = [key for key in strange if key not in fresh and not self._archive.has(key, ())]
+        if unknown:
+            count = f"{len(unknown)} request{'' if len(unknown) == 1 else 's'}"
+            what = f"lacks {count} whose machines {MACHINES_FILE} has, as {unknown[0]}"
+            raise untrusted(self._data / STORAGE_FILE, what, hint=_OTHER_TIMES)
 
     @property
     def changed(self) -> bool:
         return self._requests.changed or self._machines.changed or any(map(self.request, self._finished))
 
     def request(self, request_id: str) -> Request | None:
-        return self._requests.get(request_id)
+        found = self._requests.get(request_id)
+        if found is None:
+            _ = self._machines  # which refuses a file of requests that lacks those of live machines
+        return found
 
     def requests(self) -> tuple[Request, ...]:
         return tuple(sorted(self._requests.all(), key=lambda request: (request.created_at, request.request_id)))

@@ -43,6 +43,10 @@ BY_ITSELF: Final = f"the next change of the store puts it right, or now: {REPAIR
 SET_ASIDE: Final = "correct it by hand, or `hfcore store repair --yes` sets it aside into a file of its own"
 
 _NEW_META: Final = """write it: {"schema": 1, "owner": "…"}, with what a machine has as its tag hfcore:owner"""
+_STRANGER: Final = (
+    f"{STORAGE_FILE} of the same time knows it; without that, `hfcore store repair --yes` sets the machine aside: "
+    "the cloud has it under the tag hfcore:owner"
+)
 _LEFT_AFTER: Final = timedelta(minutes=1)
 _SHARED: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -272,9 +276,11 @@ def _machines_against(
     named = {name for request in requests.values() for name in mending.names(request)}
     for key, machine in machines.items():
         maker, back = str(machine.get("request_id", "")), str(machine.get("return_id") or "")
-        if maker not in requests and key not in named:
-            where = "over, and in the archive" if maker in archived else "neither stored nor archived"
-            yield _of_machine(key, f"its request {maker} is {where}", "see whether it still runs, and end it if so")
+        if maker not in requests and maker not in archived:
+            yield _of_machine(key, f"its request {maker} is neither stored nor archived", _STRANGER)
+        elif maker not in requests and key not in named:
+            remedy = "see whether it still runs, and end it if so"
+            yield _of_machine(key, f"its request {maker} is over, and in the archive", remedy)
         gone = machine.get("status") == MachineStatus.TERMINATED
         if back and back not in requests and back not in archived and gone:
             yield _of_machine(key, f"its return {back} is neither stored nor archived", "nothing: it is gone")

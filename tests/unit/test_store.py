@@ -579,6 +579,8 @@ store = open_store(Path(sys.argv[1]), now=now, lock_timeout=30)
 
 KILLED = """
 target, act = sys.argv[2:4]
+with store.transaction() as state:
+    state.save_request(Request(request_id="req-2", status=RequestStatus.CREATING, created_at=now))
 real = os.replace
 def replace(old, new):
     if Path(new).name == target:
@@ -600,8 +602,10 @@ with store.transaction() as state:
 WORKER = """
 number = int(sys.argv[2])
 for turn in range(10):
+    key = f"{number}-{turn}"
     with store.transaction() as state:
-        key = f"{number}-{turn}"
+        state.save_request(Request(request_id=f"req-{key}", status=RequestStatus.CREATING, created_at=now))
+    with store.transaction() as state:
         count = state.request("req-count")
         total = 1 + (count.target if count else 0)
         state.save_request(Request(
@@ -632,7 +636,7 @@ def test_a_kill_before_either_file_is_replaced_leaves_a_readable_store_that_the_
     run_and_be_killed(filled.data, target, "save")
     assert list(filled.data.glob(".*.tmp"))
     state = opened(filled.data).read()
-    assert [each.request_id for each in state.requests()] == ["req-1"]
+    assert [each.request_id for each in state.requests()] == ["req-1", "req-2"]
     assert [each.instance_id for each in state.machines()][:2] == ["i-1", "i-2"]
     with opened(filled.data, lock_timeout=1).transaction() as again:
         again.save_batch([machine(3, request_id="req-2", name="host")])
@@ -651,7 +655,7 @@ def test_a_kill_while_archiving_loses_nothing(filled: TinyStore, target: str) ->
     assert filled.archived("req-1") == (asked, (machine(1), machine(2)))
     with opened(filled.data, now=later(40 * 86400)).transaction() as state:
         state.archive(["req-1"])
-    assert not filled.read().requests()
+    assert [each.request_id for each in filled.read().requests()] == ["req-2"]
     assert not filled.read().machines()
     assert filled.archived("req-1") == (asked, (machine(1), machine(2)))
 
@@ -670,12 +674,14 @@ def test_a_crash_between_the_two_files_shows_no_request_without_its_machines(
             raise Crash
         real(old, new)
 
+    with filled.transaction() as before:
+        before.save_request(request(2))
     monkeypatch.setattr(os, "replace", replace_one)
     with pytest.raises(Crash):
         save_two(filled)
     monkeypatch.undo()
     state = filled.read()
-    assert state.request("req-2") is None
+    assert state.request("req-2") == request(2)
     assert state.machine("i-3") == machine(3, request_id="req-2")
     assert all(len(state.machines_of(each)) == len(each.machine_ids) for each in state.requests())
 

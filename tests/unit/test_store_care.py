@@ -20,8 +20,9 @@ from hfcore.files import FileLock
 from hfcore.journal import IntentFolder
 from hfcore.models import Machine, MachineStatus, Request, RequestKind, RequestStatus
 from hfcore.store import TinyStore, open_store
-from hfcore.storecare import export, repair, trim
+from hfcore.storecare import export, trim
 from hfcore.storecheck import check
+from hfcore.storerepair import repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,7 +254,7 @@ HARMS: dict[Callable[[TinyStore], None], tuple[str, str]] = {
     other_schema: ("meta.json", ""),
 }
 BY_REPAIR = (unnamed, unreturned, lost_machine, half_archived, open_to_others, leftover, leftover_of_an_intent)
-BY_SETTING_ASIDE = (bad_line, cut_line)
+BY_SETTING_ASIDE = (bad_line, cut_line, nobodys_machine)
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -396,10 +397,22 @@ def test_a_lost_machine_that_was_being_returned_is_still_returned(store: TinySto
     kept = records(store, "machines.json")
     del kept["i-2"]
     (store.data / "machines.json").write_text(json.dumps(kept))
+    (store.data / "machines.json.last").unlink()
     mended(store)
     found = opened(store).read().machine("i-2")
     assert found is not None
     assert (found.request_id, found.return_id) == ("req-1", "ret-1")
+
+
+@pytest.mark.parametrize("name", ["storage.json", "machines.json"])
+def test_a_file_that_lost_its_records_is_taken_from_its_copy_too(store: TinyStore, name: str) -> None:
+    (store.data / name).write_text("{\n}\n")
+    assert findings(store)
+    mended(store)
+    assert findings(store) == []
+    assert [path.read_text() for path in store.data.glob(f"{name}.bad-*")] == ["{\n}\n"]
+    assert opened(store).read().machine("i-1") is not None
+    assert records(store, "storage.json")["req-1"]["machine_ids"] == ["i-1", "i-2"]
 
 
 def test_a_damaged_meta_file_is_taken_from_its_copy_with_the_owner(store: TinyStore) -> None:
@@ -456,11 +469,17 @@ def test_records_that_can_not_be_read_are_set_aside_whole_and_only_if_that_is_wa
     assert aside["storage.json"]["req-2"]["created_at"] == "yesterday"
     assert "lost" in aside["archive/2026-01.jsonl"][0]
     assert findings(store) == []
-    found = opened(store).read().machine("i-1")
-    assert found is not None
-    assert found.status is MachineStatus.PENDING, "its request names it: the cloud is asked again"
+    assert opened(store).read().machine("i-1") == machine(1), "as the copy has it"
     assert opened(store).archived("req-9") is not None
     assert "restored_at" in records(store, "meta.json")
+
+
+def test_a_record_that_no_copy_has_is_set_aside_and_the_cloud_is_asked_for_the_machine(store: TinyStore) -> None:
+    edit(store, "machines.json", "i-2", status="flying")
+    mended(store, set_aside=True)
+    found = opened(store).read().machine("i-2")
+    assert found is not None
+    assert (found.status, found.listed) == (MachineStatus.PENDING, False)
 
 
 def test_a_repair_waits_for_the_lock_and_no_longer_than_asked(store: TinyStore) -> None:

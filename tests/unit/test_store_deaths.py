@@ -243,6 +243,46 @@ def test_a_request_without_a_field_that_each_has_stops_only_those_who_ask_for_it
         store.read().request("req-1")
 
 
+# Files of different times
+
+
+def test_requests_that_are_missing_while_their_machines_live_make_the_store_untrusted(store: TinyStore) -> None:
+    (store.data / "storage.json").write_text("{}")
+    for look in (store.draft, lambda: store.read().machines(), lambda: store.read().request("req-1")):
+        with pytest.raises(StoreUntrusted, match=r"storage\.json lacks 1 request whose machines") as caught:
+            look()
+        assert "hfcore store repair" in caught.value.hint
+    with pytest.raises(StoreUntrusted), store.transaction():
+        pass
+    assert stored(store, "storage.json") == {}
+
+
+def test_a_view_whose_requests_are_older_than_its_machines_is_no_fault(store: TinyStore) -> None:
+    view = store.read()
+    assert len(view.requests()) == 1
+    with store.transaction() as state:
+        state.save_request(request(2))
+    with store.transaction() as state:
+        state.save_batch([machine(5, request_id="req-2")])
+        state.save_request(request(2, machine_ids=("i-5",)))
+    assert len(view.machines()) == 3
+    view = store.read()
+    over = request(status=RequestStatus.COMPLETED, machine_ids=("i-1", "i-2"), cleaned=True)
+    with store.transaction() as state:
+        state.save_batch(machine(number, status=MachineStatus.TERMINATED) for number in (1, 2))
+        state.save_request(over)
+    with store.transaction() as state:
+        state.archive(["req-1"])
+    assert [each.instance_id for each in view.machines()] == ["i-5"]
+
+
+def test_machines_whose_requests_are_missing_and_that_have_ended_are_no_fault(store: TinyStore) -> None:
+    with store.transaction() as state:
+        state.save_batch(machine(number, status=MachineStatus.TERMINATED) for number in (1, 2))
+    (store.data / "storage.json").write_text("{}")
+    assert len(store.read().machines()) == 2
+
+
 # A disk that is full, at each of the calls that a change makes
 
 
@@ -285,6 +325,7 @@ def test_wherever_the_disk_is_full_the_store_stays_whole_and_the_same_change_goe
         store = open_store(tmp_path / str(times) / "data", now=NOW)
         with store.transaction() as state:
             state.save_request(request(machine_ids=("i-1", "i-2")))
+            state.save_request(request(2))
             state.save_request(request(3))
             state.save_batch([machine(1), machine(2)])
         before = {name: stored(store, name) for name in FILES}
