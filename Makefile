@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help env compiled demo test lint format wheels-test lock clean
+.PHONY: help env compiled demo test chaos lint format wheels-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ demo: compiled ## Watch machines come and go over all four AWS APIs, without an 
 
 test: compiled ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+# One death again, as a failure names it: make chaos DEATH=EC2Fleet-instant/poll/call-sent:after/1
+chaos: compiled ## Kill calls at every moment of their lives (long)
+	HFCORE_CHAOS='$(DEATH)' $(BIN)/python -m pytest -n $(WORKERS) -q -m chaos tests/chaos $(if $(DEATH),-k replayed)
 
 lint: $(STAMP) ## Check form and types
 	$(BIN)/ruff format --check .

@@ -159,7 +159,7 @@ class Settings:
     )
     request_expiry_minutes: int = _setting(_number(1, 10_080), 30, "Deadline of a request whose template names none.")
     call_timeout_sec: int = _setting(_SECONDS, 60, "Most time that one verb spends on the cloud.")
-    lock_timeout_sec: int = _setting(_SECONDS, 60, "Most time that one verb waits for the store's lock.")
+    lock_timeout_sec: int = _setting(_number(1, 90), 60, "Most time that one verb waits for the store's lock.")
     fallback: str = _setting(_FALLBACK, "RunInstances", "What serves a template whose provider API is unknown.")
     plugins: Mapping[str, str] = _setting(_PAIRS, EMPTY, "Which distribution serves an API that several claim.")
     disabled_plugins: tuple[str, ...] = _setting(_NAMES, (), "Provider APIs whose plug-in is never loaded.")

@@ -283,7 +283,8 @@ class Service:
     def _journal(self) -> IntentFolder:
         from hfcore.journal import IntentFolder
 
-        return IntentFolder(self._data / "journal", owner=self.store.owner, clock=self._clock)
+        timeout = self.settings.lock_timeout_sec
+        return IntentFolder(self._data / "journal", owner=self.store.owner, clock=self._clock, lock_timeout=timeout)
 
     @cached_property
     def _dispatch(self) -> Dispatch:
