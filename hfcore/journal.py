@@ -15,7 +15,7 @@ from json import JSONEncoder, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.context import Intent
-from hfcore.errors import StoreError, StoreLocked
+from hfcore.errors import StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import (
     FileLock,
     make_private_folder,
@@ -116,7 +116,7 @@ class IntentFolder:
         Raises:
             StoreUntrusted: A file of the request is unreadable.
         """
-        intents = [_read(path) for path in self._paths(request_id)]
+        intents = filter(None, map(_read_if_there, self._paths(request_id)))
         return tuple(sorted(intents, key=lambda intent: (intent.begun_at, intent.step)))
 
     def forget(self, request_id: str) -> None:
@@ -345,6 +345,16 @@ def _read(path: Path) -> Intent:
     if path.name != f"{intent.request_id}.{intent.step}{_END}":
         raise untrusted(path, f"is the intent of step {intent.step} of request {intent.request_id}")
     return intent
+
+
+def _read_if_there(path: Path) -> Intent | None:
+    """Read an intent, unless another call has forgotten it since the folder was listed."""
+    try:
+        return _read(path)
+    except StoreUntrusted:
+        if path.exists():
+            raise
+        return None
 
 
 def _decode(text: str) -> Intent:

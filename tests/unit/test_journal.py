@@ -311,3 +311,12 @@ def test_claims_are_no_steps(intents: IntentFolder, tmp_path: Path) -> None:
         mine.take(["req-1"])
     assert intents.requests() == frozenset()
     assert {path.stat().st_size for path in (tmp_path / "journal").iterdir()} == {0}
+
+
+def test_a_step_that_is_forgotten_while_the_folder_is_listed_is_no_damage(
+    intents: IntentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intents.begin("req-1", "launch-0", "ec2:RunInstances", {})
+    listed = [*os.listdir(intents._folder), "req-1.launch-1.json"]
+    monkeypatch.setattr(os, "listdir", lambda _: listed)
+    assert [intent.step for intent in intents.steps("req-1")] == ["launch-0"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hfcore.testing.aws.world import Region
 
 STEPS = 2
-LONGEST_RETRY_SECONDS = 60.0
+SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.01, 60.0
 OVERRIDE = {"InstanceType", "SubnetId", "WeightedCapacity", "Priority", "MaxPrice", "SpotPrice"}
 
 
@@ -125,7 +125,7 @@ class Holder(ABC):
             errors += self._fill(market, min(units, share))[1]
         if any(units > 0 for units in self._missing().values()):
             fast = self.region.timings.fill_seconds
-            self._retry = min(LONGEST_RETRY_SECONDS, 2 * self._retry) if errors else fast
+            self._retry = min(LONGEST_RETRY_SECONDS, max(SHORTEST_RETRY_SECONDS, 2 * self._retry)) if errors else fast
             self.wake(self._retry)
 
     def _fill(self, market: str, units: float) -> tuple[Made, Errors]:
