@@ -6,18 +6,18 @@ taken in again on the store, re-read under its lock. An unchanged look writes no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hfcore import lifecycle
+from hfcore import lifecycle, worklist
 from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError
-from hfcore.journal import is_dead, this_process
-from hfcore.models import Release, RequestKind, RequestStatus
+from hfcore.journal import this_process
+from hfcore.models import RequestKind, RequestStatus
+from hfcore.tending import Tending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from hfcore.config import Settings
@@ -25,15 +25,9 @@ if TYPE_CHECKING:
     from hfcore.dispatch import Answers, Dispatch
     from hfcore.journal import Claims, IntentFolder
     from hfcore.launching import Launching
-    from hfcore.models import Discovery, Instance, Machine, Outcome, Released, Request
+    from hfcore.models import Discovery, Instance, Outcome, Release, Released, Request
     from hfcore.plugins import Provider
     from hfcore.store import State, Store
-
-PART = "#"
-"""Parts the id of a return from the number of the question that asks about some of its machines."""
-
-MOST_OVERDUE = 10
-"""So many requests that nobody asked about, but that need something done, are looked after in one call."""
 
 PATIENCE = 5.0
 """Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
@@ -68,7 +62,7 @@ class Findings:
 
     def note(self, question_id: str, sentence: str) -> None:
         """Add a sentence, once."""
-        sentences = self.notes.setdefault(_request_id(question_id), [])
+        sentences = self.notes.setdefault(worklist.asked_about(question_id), [])
         if sentence and sentence not in sentences:
             sentences.append(sentence)
 
@@ -101,6 +95,7 @@ class Polling:
         self._launching = launching
         self._clock = clock
         self._name_of = name_of
+        self._tending = Tending(journal, foreign_after=2.0 * settings.call_timeout_sec)
         self._pending_timeout = timedelta(seconds=settings.instance_pending_timeout_sec)
 
     def look_after(self, request_ids: Iterable[str]) -> Mapping[str, str]:
@@ -115,13 +110,13 @@ class Polling:
         found = Findings(at=self._clock.now(), asked=frozenset(request_ids))
         with self._journal.claims() as claims:
             draft = self._store.draft()
-            tended = self._tended(draft, found)
-            ours = self._claimed(claims, draft, tended, found)
+            tended = self._tending.tended(draft, found.asked, found.at)
+            ours = _claimed(claims, self._tending.movable(draft, tended), found)
             if not self._store.is_current(draft):  # another call may have gone on with one of them just now
                 draft = self._store.draft()
             if self._go_on(draft, ours, found):
                 draft = self._store.draft()
-            self._discover(self._questions(draft, tended, found), found)
+            self._discover(tuple(worklist.questions(draft, tended)), found)
             return self._act(draft, tended, found, claims)
 
     def carry_out_return(self, return_id: str) -> Mapping[str, str]:
@@ -137,7 +132,7 @@ class Polling:
     def _act(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> Mapping[str, str]:
         """Do in the cloud what the findings ask for, then store it all at once."""
         found.reasons = self._take_in_discoveries(draft, found)
-        creates = _create_requests(draft, tended)
+        creates = worklist.creators(draft, tended)
         self._freeze(draft, creates, found)
         self._end_machines(draft, tended, found, claims)
         self._clean(draft, creates, found)
@@ -150,55 +145,6 @@ class Polling:
             for request in filter(None, map(draft.request, dict.fromkeys((*creates, *tended)))):
                 self._launching.forget_answered(request)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
-
-    def _tended(self, state: State, found: Findings) -> tuple[str, ...]:
-        """Name the requests to look after: those asked about, then those that need something done."""
-        named = tuple(sorted(i for i in found.asked if state.request(i) is not None))
-        live, begun = state.live_ids(), self._journal.requests()
-        others = (
-            request.request_id
-            for request in state.requests()
-            if request.request_id not in found.asked and self._needs_care(request, live, begun, found.at)
-        )
-        return (*named, *islice(others, MOST_OVERDUE))
-
-    def _needs_care(self, request: Request, live: frozenset[str], begun: frozenset[str], now: datetime) -> bool:
-        """Tell whether a request is to be looked after though nobody asks about it."""
-        lives = not live.isdisjoint(request.machine_ids)
-        if lifecycle.is_overdue(request, now) or lifecycle.needs_freezing(request) or request.unwanted:
-            return True
-        if lives and lifecycle.is_orphan(request, now):
-            return True
-        if not lives and (lifecycle.needs_cleanup(request) or _is_over_but_open(request)):
-            return True
-        if request.process:
-            return lifecycle.is_open(request) and self._is_abandoned(request, now)
-        return request.request_id in begun and self._is_left(request, now)
-
-    def _is_abandoned(self, request: Request, now: datetime) -> bool:
-        """Tell whether the process that was first to carry out a request died before it had stored the outcome."""
-        return not request.process or self._is_dead(request.process, request.created_at, now)
-
-    def _is_left(self, request: Request, now: datetime) -> bool:
-        """Tell whether a process died that was at work on a request."""
-        return all(self._is_dead(i.process, i.begun_at, now) for i in self._journal.steps(request.request_id))
-
-    def _is_dead(self, process: str, since: datetime, now: datetime) -> bool:
-        return is_dead(process, begun_at=since, now=now, foreign_after=2.0 * self._settings.call_timeout_sec)
-
-    def _claimed(self, claims: Claims, state: State, tended: tuple[str, ...], found: Findings) -> frozenset[str]:
-        """Give those of the requests that this call alone may go on with: no two calls launch for one request."""
-        begun = self._journal.requests()
-        due = [r.request_id for r in filter(None, map(state.request, tended)) if _may_go_on(r, begun)]
-        try:
-            ours = claims.take(due)
-        except StoreError as error:
-            for request_id in due:
-                found.note(request_id, str(error))
-            return frozenset()
-        for request_id in ours.symmetric_difference(due):
-            found.note(request_id, ANOTHER_CALL)
-        return ours
 
     def _go_on(self, state: State, ours: frozenset[str], found: Findings) -> bool:
         """Go on with requests whose creator died, and with what others still need; tell if anything was stored."""
@@ -218,7 +164,7 @@ class Polling:
 
     def _resume(self, request: Request, found: Findings) -> bool:
         """Go on with a request whose creator is dead; tell if anything was stored."""
-        if not self._is_abandoned(request, found.at):
+        if not self._tending.is_abandoned(request, found.at):
             found.note(request.request_id, "it is being created by another call")
             return False
         if self._launching.give_up(request):
@@ -240,19 +186,8 @@ class Polling:
             found.note(request.request_id, str(error))
         return True
 
-    def _questions(self, state: State, tended: tuple[str, ...], found: Findings) -> tuple[Request, ...]:
-        """Give what to ask the plug-ins: requests with only their live machines; a return, split by who made them."""
-        questions: list[Request] = []
-        for request in filter(None, map(state.request, tended)):
-            live = [machine for machine in state.machines_of(request) if lifecycle.is_live(machine)]
-            if request.kind is RequestKind.RETURN:
-                questions += _return_questions(state, request, live)
-            elif live or request.status is RequestStatus.IN_PROGRESS or lifecycle.needs_freezing(request):
-                questions.append(replace(request, machine_ids=_ids(live)))
-        found.questions = {question.request_id: question for question in questions}
-        return tuple(questions)
-
     def _discover(self, questions: tuple[Request, ...], found: Findings) -> None:
+        found.questions = {question.request_id: question for question in questions}
         answers = self._dispatch.each(questions, _itself, lambda p, r, c: p.discover_instances(r, c))
         found.discoveries = answers.results
         found.note_all(answers)
@@ -263,7 +198,7 @@ class Polling:
         """Let the lifecycle judge what was seen; give the machines that are to be ended, each with the reason."""
         unwanted: dict[str, str] = {}
         for discovery in found.discoveries:
-            request = state.request(_request_id(discovery.request_id))
+            request = state.request(worklist.asked_about(discovery.request_id))
             if request is None:
                 continue
             if request.kind is RequestKind.RETURN:
@@ -307,8 +242,11 @@ class Polling:
 
     def _end_machines(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> None:
         """End what is unwanted, and what open returns name and is not ending yet."""
-        returns = claims.take(filter(draft.request, tended))
-        releases = (*_unwanted_releases(draft, found.reasons), *_return_releases(draft, sorted(returns)))
+        returns = _claimed(claims, worklist.open_returns(draft, tended), found)
+        releases = (
+            *worklist.unwanted_releases(draft, found.reasons),
+            *worklist.return_releases(draft, sorted(returns)),
+        )
         releases = self._unhindered(draft, releases, found, claims)
         answers = self._dispatch.each(releases, _request_of_release, lambda p, r, c: p.release_instances(r, c))
         returns_of: dict[str, set[str]] = {}
@@ -336,12 +274,12 @@ class Polling:
         refilling = {one.request.request_id for one in releases if one.request.refills and not one.request.frozen}
         if not refilling:
             return releases
-        busy = refilling - claims.take(refilling, PATIENCE)
+        ours = _claimed(claims, refilling, found, PATIENCE)
         for one in releases:
-            if one.request.request_id in busy:
-                found.note(one.return_id or one.request.request_id, ANOTHER_CALL)
-        free = tuple(one for one in releases if one.request.request_id not in busy)
-        return free if self._store.is_current(draft) else _still_to_end(self._store.read(), free)
+            if one.request.request_id in refilling - ours and one.return_id:
+                found.note(one.return_id, ANOTHER_CALL)
+        free = tuple(one for one in releases if one.request.request_id not in refilling - ours)
+        return free if self._store.is_current(draft) else worklist.still_to_end(self._store.read(), free)
 
     def _clean(self, draft: State, creates: tuple[str, ...], found: Findings) -> None:
         """Remove what stands empty."""
@@ -388,9 +326,17 @@ class Polling:
             state.save_request(lifecycle.closed_return(carried_out, machines, found.at))
 
 
-def _is_over_but_open(request: Request) -> bool:
-    """Tell whether a return whose machines are all gone is still to be closed."""
-    return request.kind is RequestKind.RETURN and lifecycle.is_open(request)
+def _claimed(claims: Claims, request_ids: Collection[str], found: Findings, wait: float = 0.0) -> frozenset[str]:
+    """Claim requests; note of the others that another call is at work on them."""
+    try:
+        ours = claims.take(request_ids, wait)
+    except StoreError as error:
+        for request_id in request_ids:
+            found.note(request_id, str(error))
+        return frozenset()
+    for request_id in ours.symmetric_difference(request_ids):
+        found.note(request_id, ANOTHER_CALL)
+    return ours
 
 
 def _is_creating(request: Request) -> bool:
@@ -399,10 +345,6 @@ def _is_creating(request: Request) -> bool:
 
 def _is_past(request: Request, now: datetime) -> bool:
     return request.deadline is not None and now >= request.deadline
-
-
-def _may_go_on(request: Request, begun: frozenset[str]) -> bool:
-    return lifecycle.is_open(request) or request.request_id in begun
 
 
 def _itself(request: Request) -> Request:
@@ -416,83 +358,3 @@ def _own(provider: Provider, requests: tuple[Request, ...]) -> tuple[Request, ..
 
 def _request_of_release(release: Release) -> Request:
     return release.request
-
-
-def _request_id(question_id: str) -> str:
-    return question_id.partition(PART)[0]
-
-
-def _ids(machines: Iterable[Machine]) -> tuple[str, ...]:
-    return tuple(machine.instance_id for machine in machines)
-
-
-def _by_creator(state: State, machines: Iterable[Machine]) -> dict[str, list[Machine]]:
-    """Group machines by the request that made them."""
-    groups: dict[str, list[Machine]] = {}
-    for machine in machines:
-        if state.request(machine.request_id) is not None:
-            groups.setdefault(machine.request_id, []).append(machine)
-    return groups
-
-
-def _return_questions(state: State, request: Request, live: list[Machine]) -> list[Request]:
-    """Ask about the machines of a return in one part for each plug-in, region, endpoint and account of theirs."""
-    parts: dict[tuple[str, ...], tuple[Request, list[Machine]]] = {}
-    for creator_id, machines in _by_creator(state, live).items():
-        creator = state.request(creator_id)
-        if creator is not None:
-            where = (creator.region, creator.endpoint, creator.account_id)
-            key = (creator.provider_api, creator.distribution, *where)
-            parts.setdefault(key, (creator, []))[1].extend(machines)
-    return [
-        replace(
-            creator,
-            request_id=f"{request.request_id}{PART}{number}",
-            kind=RequestKind.RETURN,
-            status=request.status,
-            resource_ids=(),
-            machine_ids=_ids(machines),
-        )
-        for number, (creator, machines) in enumerate(parts.values())
-    ]
-
-
-def _create_requests(state: State, tended: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the requests for machines that are concerned: those looked after, and those whose machines return."""
-    named: dict[str, None] = {}
-    for request in filter(None, map(state.request, tended)):
-        if request.kind is RequestKind.CREATE:
-            named[request.request_id] = None
-        else:
-            named |= dict.fromkeys(machine.request_id for machine in state.machines_of(request))
-    return tuple(named)
-
-
-def _unwanted_releases(state: State, reasons: Mapping[str, str]) -> tuple[Release, ...]:
-    machines = filter(None, map(state.machine, reasons))
-    return _releases(state, machines, "")
-
-
-def _still_to_end(state: State, releases: Iterable[Release]) -> tuple[Release, ...]:
-    """Leave out the machines that are ending by now."""
-    ending = {m.instance_id for m in state.machines() if m.status in lifecycle.ENDING}
-    left = (replace(one, machines=tuple(m for m in one.machines if m.instance_id not in ending)) for one in releases)
-    return tuple(one for one in left if one.machines)
-
-
-def _return_releases(state: State, tended: Iterable[str]) -> tuple[Release, ...]:
-    releases: list[Release] = []
-    for request in filter(None, map(state.request, tended)):
-        if request.kind is RequestKind.RETURN:
-            still_there = (m for m in state.machines_of(request) if m.status not in lifecycle.ENDING)
-            releases += _releases(state, still_there, request.request_id)
-    return tuple(releases)
-
-
-def _releases(state: State, machines: Iterable[Machine], return_id: str) -> tuple[Release, ...]:
-    releases = []
-    for creator_id, members in _by_creator(state, machines).items():
-        creator = state.request(creator_id)
-        if creator is not None:
-            releases.append(Release(request=creator, machines=tuple(members), return_id=return_id))
-    return tuple(releases)

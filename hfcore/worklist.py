@@ -1,0 +1,115 @@
+"""Own what a view of the store says is to be asked about, and to be ended. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hfcore import lifecycle
+from hfcore.models import Release, RequestKind, RequestStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hfcore.models import Machine, Request
+    from hfcore.store import State
+
+_PART = "#"  # parts the id of a return from the number of the question that asks about some of its machines
+
+
+def asked_about(question_id: str) -> str:
+    """Give the id of the request that a question is about."""
+    return question_id.partition(_PART)[0]
+
+
+def questions(state: State, tended: Iterable[str]) -> Iterator[Request]:
+    """Give what to ask the plug-ins: requests with only their live machines; a return, split by who made them."""
+    for request in filter(None, map(state.request, tended)):
+        live = [machine for machine in state.machines_of(request) if lifecycle.is_live(machine)]
+        if request.kind is RequestKind.RETURN:
+            yield from _return_questions(state, request, live)
+        elif live or request.status is RequestStatus.IN_PROGRESS or lifecycle.needs_freezing(request):
+            yield replace(request, machine_ids=_ids(live))
+
+
+def _ids(machines: Iterable[Machine]) -> tuple[str, ...]:
+    return tuple(machine.instance_id for machine in machines)
+
+
+def _by_creator(state: State, machines: Iterable[Machine]) -> dict[str, list[Machine]]:
+    """Group machines by the request that made them."""
+    groups: dict[str, list[Machine]] = {}
+    for machine in machines:
+        if state.request(machine.request_id) is not None:
+            groups.setdefault(machine.request_id, []).append(machine)
+    return groups
+
+
+def _return_questions(state: State, request: Request, live: list[Machine]) -> list[Request]:
+    """Ask about the machines of a return in one part for each plug-in, region, endpoint and account of theirs."""
+    parts: dict[tuple[str, ...], tuple[Request, list[Machine]]] = {}
+    for creator_id, machines in _by_creator(state, live).items():
+        creator = state.request(creator_id)
+        if creator is not None:
+            where = (creator.region, creator.endpoint, creator.account_id)
+            key = (creator.provider_api, creator.distribution, *where)
+            parts.setdefault(key, (creator, []))[1].extend(machines)
+    return [
+        replace(
+            creator,
+            request_id=f"{request.request_id}{_PART}{number}",
+            kind=RequestKind.RETURN,
+            status=request.status,
+            resource_ids=(),
+            machine_ids=_ids(machines),
+        )
+        for number, (creator, machines) in enumerate(parts.values())
+    ]
+
+
+def creators(state: State, tended: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the requests for machines that are concerned: those looked after, and those whose machines return."""
+    named: dict[str, None] = {}
+    for request in filter(None, map(state.request, tended)):
+        if request.kind is RequestKind.CREATE:
+            named[request.request_id] = None
+        else:
+            named |= dict.fromkeys(machine.request_id for machine in state.machines_of(request))
+    return tuple(named)
+
+
+def unwanted_releases(state: State, reasons: Mapping[str, str]) -> tuple[Release, ...]:
+    """Give the releases of the machines for which there is a reason, by instance id."""
+    machines = filter(None, map(state.machine, reasons))
+    return _releases(state, machines, "")
+
+
+def open_returns(state: State, tended: Iterable[str]) -> tuple[str, ...]:
+    """Name the returns among requests that are not over yet."""
+    found = filter(None, map(state.request, tended))
+    return tuple(one.request_id for one in found if one.kind is RequestKind.RETURN and lifecycle.is_open(one))
+
+
+def still_to_end(state: State, releases: Iterable[Release]) -> tuple[Release, ...]:
+    """Leave out the machines that are ending by now."""
+    ending = {m.instance_id for m in state.machines() if m.status in lifecycle.ENDING}
+    left = (replace(one, machines=tuple(m for m in one.machines if m.instance_id not in ending)) for one in releases)
+    return tuple(one for one in left if one.machines)
+
+
+def return_releases(state: State, return_ids: Iterable[str]) -> tuple[Release, ...]:
+    """Give the releases of the machines of returns that are not ending yet."""
+    releases: list[Release] = []
+    for request in filter(None, map(state.request, return_ids)):
+        still_there = (m for m in state.machines_of(request) if m.status not in lifecycle.ENDING)
+        releases += _releases(state, still_there, request.request_id)
+    return tuple(releases)
+
+
+def _releases(state: State, machines: Iterable[Machine], return_id: str) -> tuple[Release, ...]:
+    releases = []
+    for creator_id, members in _by_creator(state, machines).items():
+        creator = state.request(creator_id)
+        if creator is not None:
+            releases.append(Release(request=creator, machines=tuple(members), return_id=return_id))
+    return tuple(releases)
