@@ -43,8 +43,7 @@ _HINTS: Final = {
 }
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that can't sync a folder
-_FIRST_PAUSE: Final = 0.005
-_LONGEST_PAUSE: Final = 0.05
+_PAUSE: Final = 0.01  # the same however long one waits: who has waited longest must not look least often
 _LOCKED_BYTE: Final = 1 << 20  # Windows locks bytes, and a locked byte can't be read: the pid stands before it
 
 
@@ -342,7 +341,6 @@ class FileLock:
 
     def _wait(self, descriptor: int) -> None:
         end = time.monotonic() + self._timeout
-        pause = _FIRST_PAUSE
         while not self._try(descriptor):
             left = end - time.monotonic()
             if left <= 0:
@@ -350,8 +348,7 @@ class FileLock:
                     f"{self._path} has been locked for more than {self._timeout:g} s by {_holder(descriptor)}",
                     hint="try again; if it stays so, see what that process waits for",
                 )
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            time.sleep(min(_PAUSE, left))
         if self._named:
             _name_holder(descriptor)
 

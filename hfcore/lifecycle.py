@@ -103,7 +103,7 @@ def is_orphan(request: Request, now: datetime) -> bool:
 
 def is_finished(request: Request) -> bool:
     """Tell whether a request is over for good, once none of its machines lives any more."""
-    return not is_open(request) and (request.cleaned or not request.resource_ids)
+    return not is_open(request) and (request.cleaned or not (request.resource_ids or request.frozen))
 
 
 def newer(old: Machine, new: Machine) -> Machine:
@@ -184,7 +184,8 @@ def provisioned(request: Request, made: Provisioned, now: datetime) -> Request:
             cleaned=request.cleaned and not standing,
         )
     if made.final and not known:
-        return replace(merged, status=RequestStatus.FAILED, ended_at=now, message=_reasons(merged.faults))
+        reasons = _reasons(merged.faults)
+        return replace(merged, status=RequestStatus.FAILED, frozen=made.untidy, ended_at=now, message=reasons)
     return replace(merged, status=RequestStatus.IN_PROGRESS)
 
 

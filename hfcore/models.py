@@ -329,6 +329,7 @@ class Provisioned:
         provider_data: Replaces the request's `provider_data`.
         refills: Whether the resource replaces a machine that dies.
         final: True if nothing more can come of it: with no instance the request has failed.
+        untidy: Whether `cleanup` has something to remove of a request that has failed so.
         account_id: The account in which it was made, if the answer tells.
     """
 
@@ -339,6 +340,7 @@ class Provisioned:
     provider_data: Mapping[str, Any] = field(default_factory=dict)
     refills: bool = False
     final: bool = False
+    untidy: bool = False
     account_id: str = ""
 
 

@@ -142,8 +142,9 @@ class Polling:
                 self._take_in_discoveries(state, found)
                 self._take_in_outcomes(state, found)
                 self._close_returns(state, found, tended)
-            for request in filter(None, map(draft.request, dict.fromkeys((*creates, *tended)))):
-                self._launching.forget_answered(request)
+        begun = self._journal.requests()
+        for request in filter(None, map(draft.request, begun.intersection((*creates, *tended)))):
+            self._launching.forget_answered(request)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
 
     def _go_on(self, state: State, ours: frozenset[str], found: Findings) -> bool:

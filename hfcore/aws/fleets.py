@@ -86,6 +86,9 @@ class Fleet:
 def provision(context: Context, api: FleetApi, request: Request, template: Template) -> Provisioned:
     """Make the request's own launch template, by which alone instances get their tags here, and its fleet.
 
+    Returns:
+        The fleet; nothing but the faults where AWS refused it, and the launch template could not be removed yet.
+
     Raises:
         CloudError: AWS refused, and nothing is left behind.
         OutcomeUnknown: A call was not answered.
@@ -96,9 +99,11 @@ def provision(context: Context, api: FleetApi, request: Request, template: Templ
         fleet_id = create(context, api, request, "launch-0", asked)
     except OutcomeUnknown:
         raise
-    except CloudError:
-        launch_templates.delete_own(context, request)
-        raise
+    except CloudError as error:
+        left = launch_templates.delete_own(context, request)
+        if left is None:
+            raise
+        return Provisioned(request_id=request.request_id, faults=(left, error.fault), final=True, untidy=True)
     return Provisioned(request_id=request.request_id, resource_ids=(fleet_id,))
 
 

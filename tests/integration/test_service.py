@@ -1057,6 +1057,22 @@ def test_what_an_unanswered_launch_has_made_is_found_and_ended_though_its_reques
     assert not list((grid.data / "journal").glob("req-*"))
 
 
+def test_an_intent_left_open_for_a_request_that_is_over_is_forgotten_at_the_next_look(
+    grid: Grid, dead_process: str
+) -> None:
+    request_id = grid.complete(1)
+    return_id = grid.give_back("f-00001").request_id
+    for _ in range(3):
+        grid.poll(return_id)
+    assert grid.stored(request_id)["cleaned"] is True
+    journal = IntentFolder(grid.data / "journal", owner="owner", clock=grid.clock)
+    journal.begin(request_id, "delete-launch-template", "fake:Delete", {})
+    path = grid.data / "journal" / f"{request_id}.delete-launch-template.json"
+    path.write_text(path.read_text().replace(this_process(), dead_process))
+    grid.poll(return_id)
+    assert not path.exists()
+
+
 def test_machines_of_a_request_that_nobody_can_know_are_ended_at_its_deadline(grid: Grid, dead_process: str) -> None:
     grid.cloud.fail("provision", NO_ANSWER, when_done=True)
     request_id = grid.request(2)

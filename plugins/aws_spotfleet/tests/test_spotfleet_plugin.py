@@ -166,6 +166,17 @@ def test_a_refused_request_leaves_nothing_behind(grid: Grid) -> None:
     assert not grid.aws.region().spot_fleets
 
 
+def test_the_launch_template_of_a_refused_request_goes_later_where_aws_does_not_remove_it_at_once(grid: Grid) -> None:
+    grid.fail("RequestSpotFleet", AwsError("MaxSpotFleetRequestCountExceeded", "too many"))
+    grid.fail("DeleteLaunchTemplate", *[THROTTLED] * 3)
+    request = grid.ask(2)
+    assert request.status is RequestStatus.FAILED
+    assert "too many" in request.message
+    assert grid.aws.region().templates
+    assert [one.done for one in grid.cleanup()] == [True]
+    assert not grid.aws.region().templates
+
+
 @pytest.mark.parametrize("count", [1, 50])
 def test_the_call_budgets_hold(grid: Grid, count: int) -> None:
     grid.aws.world.timings = Timings(boot_seconds=1, fill_seconds=60)
