@@ -140,7 +140,7 @@ class IntentFolder:
         Raises:
             StoreUntrusted: The folder can't be read.
         """
-        return frozenset(name.partition(".")[0] for name in self._names())
+        return begun_in(self._folder)
 
     def claims(self) -> Claims:
         """Give what keeps two calls from going on with one request at the same time."""
@@ -155,16 +155,7 @@ class IntentFolder:
         return self._folder / f"{request_id}.{step}{_END}"
 
     def _paths(self, request_id: str) -> list[Path]:
-        return [self._folder / name for name in self._names() if name.partition(".")[0] == request_id]
-
-    def _names(self) -> list[str]:
-        try:
-            names = os.listdir(self._folder)  # noqa: PTH208 - names are what is asked for
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise untrusted(self._folder, f"can't be read: {error.strerror}") from error
-        return [name for name in names if name.endswith(_END) and not name.startswith(".")]
+        return [self._folder / name for name in _names(self._folder) if name.partition(".")[0] == request_id]
 
     def _writing(self) -> FileLock:
         """Give the lock under which a step is looked at and written, so that no outcome is overwritten by a replay."""
@@ -235,6 +226,25 @@ class Claims:
         except StoreLocked:
             return
         self._held.add(path)
+
+
+def begun_in(folder: Path) -> frozenset[str]:
+    """Give the ids of the requests that have steps in a journal's folder, without reading these.
+
+    Raises:
+        StoreUntrusted: The folder can't be read.
+    """
+    return frozenset(name.partition(".")[0] for name in _names(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are what is asked for
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise untrusted(folder, f"can't be read: {error.strerror}") from error
+    return [name for name in names if name.endswith(_END) and not name.startswith(".")]
 
 
 def this_process() -> str:

@@ -202,8 +202,7 @@ class Launching:
         """Store the request if the template has room for it, decided under one lock; what is long over goes."""
         oldest = self._clock.now() - timedelta(hours=self._settings.retention_hours)
         with self._store.transaction() as state:
-            over = finished_before(state, oldest)
-            state.archive(over)
+            state.archive(finished_before(state, oldest, self._journal.requests()))
             live, expected = units_in_use(state, template.template_id)
             if template.max_number != UNLIMITED and live + expected + request.target > template.max_number:
                 raise CapacityExceeded(
@@ -211,8 +210,6 @@ class Launching:
                     f"{template.max_number} at most (maxNumber)"
                 )
             state.save_request(request)
-        for request_id in self._journal.requests().intersection(over):
-            self._journal.forget(request_id)
         return request
 
     def _fail(self, request: Request, error: HfcoreError) -> None:

@@ -142,10 +142,18 @@ class Polling:
                 self._take_in_discoveries(state, found)
                 self._take_in_outcomes(state, found)
                 self._close_returns(state, found, tended)
-        begun = self._journal.requests()
-        for request in filter(None, map(draft.request, begun.intersection((*creates, *tended)))):
-            self._launching.forget_answered(request)
+        self._forget(draft, (*creates, *tended), found, claims)
         return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
+
+    def _forget(self, draft: State, request_ids: Iterable[str], found: Findings, claims: Claims) -> None:
+        """Forget answered intents, but not those whose answer another call is about to store."""
+        requests = filter(None, map(draft.request, self._journal.requests().intersection(request_ids)))
+        known = {one.request_id: one for one in requests if not _is_creating(one)}
+        for request_id in _claimed(claims, tuple(known), found):
+            try:
+                self._launching.forget_answered(known[request_id])
+            except StoreError as error:
+                found.note(request_id, str(error))
 
     def _go_on(self, state: State, ours: frozenset[str], found: Findings) -> bool:
         """Go on with requests whose creator died, and with what others still need; tell if anything was stored."""
@@ -198,6 +206,8 @@ class Polling:
     def _take_in_discoveries(self, state: State, found: Findings) -> dict[str, str]:
         """Let the lifecycle judge what was seen; give the machines that are to be ended, each with the reason."""
         unwanted: dict[str, str] = {}
+        for asked in filter(None, map(state.request, found.asked)):
+            state.save_request(lifecycle.asked_about(asked))
         for discovery in found.discoveries:
             request = state.request(worklist.asked_about(discovery.request_id))
             if request is None:
@@ -221,7 +231,7 @@ class Polling:
         self, state: State, request: Request, discovery: Discovery, found: Findings
     ) -> Mapping[str, str]:
         observed = lifecycle.observe(
-            lifecycle.asked_about(request) if request.request_id in found.asked else request,
+            request,
             state.machines_of(request),
             discovery,
             now=found.at,

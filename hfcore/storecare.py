@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore.archive import Archive, id_of
 from hfcore.files import read_json
+from hfcore.journal import begun_in
 from hfcore.records import parse_records
 from hfcore.storefolder import (
     ARCHIVE_FOLDER,
+    JOURNAL_FOLDER,
     MACHINES_FILE,
     META_FILE,
     STORAGE_FILE,
@@ -43,7 +45,7 @@ def trim(store: TinyStore, oldest: datetime) -> Trimmed:
         StoreError: The store can't be trusted, locked or written.
     """
     with store.transaction() as state:
-        finished = finished_before(state, oldest)
+        finished = finished_before(state, oldest, begun_in(store.data / JOURNAL_FOLDER))
         machines = {
             machine.instance_id
             for request in filter(None, map(state.request, finished))

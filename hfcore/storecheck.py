@@ -310,9 +310,6 @@ def _intents(data: Path, clock: Clock) -> Iterator[tuple[str, Finding | None]]:
 
 def _intents_against(unknown: list[str], archived: frozenset[str]) -> Iterator[Finding]:
     for key in filter(None, unknown):
-        if key in archived:
-            problem, remedy = "its request is over", "remove the files"
-        else:
-            problem = "no request of this id is stored"
-            remedy = f"see what has the tag hfcore:request-id={key}, and end it"
+        problem = "its request is in the archive" if key in archived else "no request of this id is stored"
+        remedy = f"see what has the tag hfcore:request-id={key}, end it, and remove the files"
         yield Finding(where=JOURNAL_FOLDER, what=f"steps of {key}", problem=problem, remedy=remedy)

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hfcore import lifecycle
+from hfcore.errors import StoreUntrusted
 from hfcore.journal import is_dead
 from hfcore.models import RequestKind
 
@@ -65,8 +66,12 @@ class Tending:
         return request.request_id in begun and self._is_left(request, now)
 
     def _is_left(self, request: Request, now: datetime) -> bool:
-        """Tell whether every process died that was at work on a request."""
-        return all(self._is_dead(i.process, i.begun_at, now) for i in self._journal.steps(request.request_id))
+        """Tell whether every process died that was at work on a request; of a damaged step, who asks is told."""
+        try:
+            steps = self._journal.steps(request.request_id)
+        except StoreUntrusted:
+            return False
+        return all(self._is_dead(intent.process, intent.begun_at, now) for intent in steps)
 
     def _is_dead(self, process: str, since: datetime, now: datetime) -> bool:
         return is_dead(process, begun_at=since, now=now, foreign_after=self._foreign_after)

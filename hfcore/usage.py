@@ -29,13 +29,17 @@ def units_in_use(state: State, template_id: str) -> tuple[float, float]:
     return live, expected
 
 
-def finished_before(state: State, oldest: datetime) -> tuple[str, ...]:
-    """Name the requests that were over, with all their machines, before a time: the archive is for them."""
+def finished_before(state: State, oldest: datetime, begun: frozenset[str]) -> tuple[str, ...]:
+    """Name the requests that were over, with all their machines, before a time: the archive is for them.
+
+    Those with steps in the journal, named by `begun`, stay: what these have made may still be found.
+    """
     live = state.live_ids()
     return tuple(
         request.request_id
         for request in state.requests()
         if lifecycle.is_finished(request)
+        and request.request_id not in begun
         and (request.ended_at or request.created_at) < oldest
         and live.isdisjoint(request.machine_ids)
     )

@@ -3,6 +3,7 @@
 Whatever asks AWS raises `CloudError` if AWS can't be asked; functions say only what they raise besides.
 
 about             what AWS plug-ins say of themselves alike
+accounts          whose account answers
 clients           one boto3 client for each service and patience, within the call's deadline
 errors            AWS's error codes as faults; what certainly made nothing
 calls             every call: `once` and `repeat` to change (journalled), `ask` and `pages` to read

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _OPERATIONS = """
     ec2:CreateLaunchTemplate ec2:DescribeImages ec2:DescribeInstanceStatus ec2:DescribeInstances
     ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates ec2:DescribeSpotInstanceRequests
-    ec2:TerminateInstances ssm:GetParameter"""
+    ec2:TerminateInstances ssm:GetParameter sts:GetCallerIdentity"""
 # What AWS wants for those calls besides, in whatever API's name instances are launched.
 _PERMISSIONS = "ec2:CreateTags ec2:RunInstances iam:PassRole"
 _FIELDS = """

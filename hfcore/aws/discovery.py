@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfcore.aws import tags
-from hfcore.aws.instances import describe, describe_by_request, weighed, weights
+from hfcore.aws.accounts import answering
+from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_by_request, weighed, weights
 from hfcore.models import Discovery, MachineStatus, Outcome, RequestKind
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def discover(context: Context, told: Sequence[Told], *, since: datetime | None =
     lost = [one.request.request_id for one in told if _is_looked_for(one)]
     seen = describe(context, (i for one in told for i in _ids(one)))
     tagged = describe_by_request(context, lost)
-    return tuple(_verdict(one, seen, tagged, since) for one in told)
+    account = seen.account or tagged.account
+    if not account and any(_should_be_there(context, one.request) for one in told):
+        account = answering(context)
+    return tuple(_verdict(one, seen, tagged, since, account) for one in told)
 
 
 def of_request(seen: Seen, request: Request) -> dict[str, Instance]:
@@ -74,6 +78,12 @@ def outcome(request: Request, faults: Iterable[Fault | None]) -> Outcome:
     return Outcome(request_id=request.request_id, done=not found, faults=found)
 
 
+def _should_be_there(context: Context, request: Request) -> bool:
+    """Tell whether a request's machines can't be missing only because they are new."""
+    old = request.kind is RequestKind.RETURN or context.clock.now() - request.created_at >= VISIBLE_AFTER
+    return old and bool(request.machine_ids)
+
+
 def _is_looked_for(one: Told) -> bool:
     if one.request.kind is RequestKind.RETURN:
         return False
@@ -84,7 +94,7 @@ def _ids(one: Told) -> tuple[str, ...]:
     return (*one.request.machine_ids, *(instance.instance_id for instance in one.instances))
 
 
-def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime) -> Discovery:
+def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime, account: str) -> Discovery:
     ids, units = _ids(one), weights(one.request.template)
     # What lacks our tag is not ours, and what the API still names is on its way.
     named = {i.instance_id: i for i in one.instances if i.instance_id not in seen.untagged}
@@ -98,6 +108,6 @@ def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime) -> Discovery:
         final=one.final,
         observed_at=since,
         thorough=one.thorough and seen.untagged.isdisjoint(ids),
-        account_id=seen.account or tagged.account,
+        account_id=account,
         message=one.message,
     )

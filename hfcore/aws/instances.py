@@ -7,6 +7,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags
+from hfcore.aws.accounts import answering, elsewhere
 from hfcore.aws.calls import chunks, pages, repeat
 from hfcore.aws.errors import missing_instance_ids, named_instances
 from hfcore.errors import CloudError, OutcomeUnknown
@@ -201,6 +202,7 @@ class _Ended:
     """What became of the machines so far."""
 
     ending: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
 
 
@@ -214,7 +216,8 @@ def release_instances(releases: Sequence[Release], context: Context) -> tuple[Re
         return ()
     name = releases[0].return_id or releases[0].request.request_id
     machines = tuple(machine for one in releases for machine in one.machines)
-    ending, faults = terminate(context, name, machines, f"terminate-{name}")
+    accounts = {machine.instance_id: one.request.account_id for one in releases for machine in one.machines}
+    ending, faults = terminate(context, name, machines, f"terminate-{name}", accounts)
     return tuple(_released(one, ending, faults) for one in releases)
 
 
@@ -228,28 +231,35 @@ def _released(one: Release, ending: frozenset[str], faults: Mapping[str, Fault])
 
 
 def terminate(
-    context: Context, request_id: str, machines: Iterable[Machine], step: str
+    context: Context, request_id: str, machines: Iterable[Machine], step: str, accounts: Mapping[str, str] = EMPTY
 ) -> tuple[frozenset[str], Mapping[str, Fault]]:
     """End exactly these machines, 1,000 a call.
 
-    What EC2 does not know is gone, unless it was launched under 5 minutes ago and never listed.
+    What EC2 does not know is gone, unless it was launched under 5 minutes ago and never listed, or another account
+    answers.
 
     Args:
         context: The context.
         request_id: In whose name it is done, for the journal.
         machines: The machines.
         step: The journal's name for it.
+        accounts: The account in which each lives, by id, as far as that is known.
 
     Returns:
         The ids that are ending or gone, and the reason for each that could not be ended. Never raises `CloudError`.
     """
     by_id = {machine.instance_id: machine for machine in machines}
     young = {i for i, machine in by_id.items() if _is_young(machine, context.clock.now())}
-    return terminate_ids(context, request_id, by_id, step, young)
+    return terminate_ids(context, request_id, by_id, step, young, accounts)
 
 
 def terminate_ids(
-    context: Context, request_id: str, ids: Iterable[str], step: str, young: Collection[str] = ()
+    context: Context,
+    request_id: str,
+    ids: Iterable[str],
+    step: str,
+    young: Collection[str] = (),
+    accounts: Mapping[str, str] = EMPTY,
 ) -> tuple[frozenset[str], Mapping[str, Fault]]:
     """End instances as `terminate` does; those in `young` EC2 may not know yet.
 
@@ -261,6 +271,11 @@ def terminate_ids(
         batches = [list(chunk)]
         while batches:
             batches += _terminate_batch(context, (request_id, f"{step}-{number}"), batches.pop(), young, ended)
+    if strangers := {i for i in ended.unknown if accounts.get(i)}:
+        answered = answering(context)
+        elsewhere_ids = {i for i in strangers if answered and answered != accounts[i]}
+        ended.ending -= elsewhere_ids
+        ended.faults |= {i: elsewhere(i, accounts[i], answered) for i in elsewhere_ids}
     return frozenset(ended.ending), ended.faults
 
 
@@ -294,6 +309,7 @@ def _after_refusal(error: CloudError, ids: list[str], young: Collection[str], en
     for one in named:
         if one in unknown and one not in young:
             ended.ending.add(one)
+            ended.unknown.add(one)
         else:
             kind = FaultKind.TRANSIENT if one in unknown else fault.kind
             ended.faults[one] = replace(fault, subject=one, kind=kind)

@@ -239,7 +239,13 @@ class Crowd:
         return {}, None
 
     def settle(self, rounds: int = 12, *, to_nothing: bool = False) -> None:
-        """Poll until nothing is wrong, and, if wanted, nothing is left; AssertionError if that takes more rounds."""
+        """Poll until nothing is wrong; AssertionError if that takes more rounds.
+
+        Args:
+            rounds: How often everything that is not over is polled, at most.
+            to_nothing: Whether nothing may be left in AWS either. Otherwise, requests of which nobody was told are left
+                out: these are not polled, and end at their deadline.
+        """
         self.wait_for_aws()
         trouble: list[str] = []
         for number in range(rounds):
@@ -250,7 +256,7 @@ class Crowd:
             shares = [[*part, *_some(ids, chance)[:2]] for part in _parts(ids, self._clients)]
             self.at_once(self._poll, ([*dict.fromkeys(one)] for one in shares))
             self.look(chance)
-            trouble = [*self.trouble(), *(self.remains() if to_nothing else ())]
+            trouble = [*self.trouble(), *self.remains()] if to_nothing else self._told_of(self.trouble())
             if not trouble:
                 return
         raise AssertionError("\n".join((f"after {rounds} rounds, seed {self._seed}:", *trouble)))
@@ -275,6 +281,11 @@ class Crowd:
         found = [str(one) for one in (*audit(self.site.aws, self.site.data, now), *self.site.aws.violations)]
         unsaid = [one for one in (*self.told.requests, *self.told.returns) if one not in self.told.over]
         return [*found, *(f"{one} is not over" for one in unsaid), *self._lost()]
+
+    def _told_of(self, trouble: list[str]) -> list[str]:
+        """Leave out what is wrong with requests whose ids were never printed."""
+        untold = [one for one in self.site.stored() if one not in self._printed]
+        return [one for one in trouble if not any(request_id in one for request_id in untold)]
 
     def _lost(self) -> Iterator[str]:
         """Hold what was told, what is stored and what AWS has launched against each other."""

@@ -106,7 +106,7 @@ class Instance:
 def run(templates: Path, console: Console) -> int:
     """Show everything; give the exit code."""
     home = Path(tempfile.mkdtemp(prefix="hfcore-demo-"))
-    made = sandbox.start(home / "sandbox", 0, **TIMINGS)
+    made = sandbox.start(home / "sandbox", 0, faults=(), **TIMINGS)
     try:
         console.rule("hfcore: Host Factory's five scripts, on a sandbox of AWS")
         instance = Instance(home / "provider", _environment(made), console)

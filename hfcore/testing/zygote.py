@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 READY = b"ready\n"
 """What it writes to stdout once it is warm."""
 
-SERVICES = ("ec2", "autoscaling", "ssm")
+SERVICES = ("ec2", "autoscaling", "ssm", "sts")
 _NOT_WARMED = ("hfcore.__main__", "hfcore.testing")  # the one runs when it is imported, the other is no product
 
 

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
     from hfcore.testing.forks import Forks
 
-SHORT, SHORTEST, FULL = (8, 40, 1), (8, 24, 1), (32, 300, 3)  # clients, requests, other calls for each request in the storm
+SHORT, SHORTEST, FULL = (
+    (8, 40, 1),
+    (8, 24, 1),
+    (32, 300, 3),
+)  # clients, requests, other calls for each request in the storm
 DEADLY = 0.25
 DEADLINE, RETENTION = 31 * 60.0, 25 * 3600.0
 BETWEEN_POLLS = 31.0

@@ -29,6 +29,8 @@ UNANSWERED = [(name, "reset-after") for name in CASES | HETEROGENEOUS] + [
     (name, "server-error-after") for name in CASES
 ]
 ALL_CASES = CASES | HETEROGENEOUS
+REMOVES = ("DeleteLaunchTemplate", "DeleteFleets", "CancelSpotFleetRequests", "DeleteAutoScalingGroup")
+BETWEEN_CALLS = 400.0
 
 
 @pytest.fixture
@@ -79,3 +81,17 @@ def test_a_launch_without_an_answer_has_its_id_and_never_fails(site: ForkedSite,
     assert {one["machineId"] for one in machines} == launched
     assert len(launched) == 2
     assert site.aws.violations == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_refused_request_leaves_nothing_though_its_removal_was_refused_too(site: ForkedSite, name: str) -> None:
+    case = CASES[name]
+    site.aws.faults.add(*(f"throttle:{operation}" for operation in (*case.creates, *REMOVES)))
+    ran = site.run("requestMachines", {"template": {"templateId": case.template_id, "machineCount": 2}})
+    assert ran.code == 1
+    assert {one["status"] for one in site.stored().values()} == {"failed"}
+    site.aws.faults.clear()
+    for _ in range(3):
+        site.pass_time(BETWEEN_CALLS)
+        site.run("getReturnRequests")
+    assert Crowd(site, seed="", clients=1).remains() == []

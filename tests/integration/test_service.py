@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -205,6 +206,7 @@ def test_a_request_that_another_call_is_creating_is_left_to_it(grid: Grid) -> No
     grid.cloud.fail("provision", NO_ANSWER, when_done=True)
     request_id = grid.request(2)
     grid.orphan(request_id, this_process())
+    grid.poll(request_id)  # which notes that somebody has asked
     before = grid.on_disk()
     view = grid.poll(request_id)
     assert (status(view), ids(view)) == (RequestStatus.CREATING, [])
@@ -1083,6 +1085,61 @@ def test_machines_of_a_request_that_nobody_can_know_are_ended_at_its_deadline(gr
     grid.poll(other)
     assert len(grid.cloud.living()) == 1
     assert status(grid.poll(other)) is RequestStatus.COMPLETED
+
+
+def test_a_question_keeps_machines_though_the_cloud_can_t_answer_it(grid: Grid) -> None:
+    request_id, other = grid.request(2), grid.complete(1)
+    grid.cloud.fail("discover_instances", THROTTLED)
+    grid.poll(request_id)
+    grid.clock.advance(minutes=31)
+    grid.poll(other)
+    assert len(grid.cloud.living()) == 3
+
+
+def test_intents_of_a_request_that_another_call_goes_on_with_are_left_to_it(grid: Grid) -> None:
+    request_id = grid.complete(1)
+    journal = IntentFolder(grid.data / "journal", owner="owner", clock=grid.clock)
+    intent = journal.begin(request_id, "launch-7", "fake:Launch", {})
+    with journal.claims() as claims:
+        claims.take([request_id])
+        journal.done(intent, {"made": "f-00009"})
+        grid.poll(request_id)
+        assert journal.steps(request_id)
+    grid.poll(request_id)
+    assert not journal.steps(request_id)
+
+
+def test_intents_of_a_request_that_is_being_created_are_left_to_its_creator(grid: Grid) -> None:
+    grid.cloud.fail("provision", NO_ANSWER)
+    request_id = grid.request(1)
+    grid.orphan(request_id, this_process())
+    journal = IntentFolder(grid.data / "journal", owner="owner", clock=grid.clock)
+    journal.done(journal.begin(request_id, "launch", "fake:Launch", {}), {"group": "g", "instances": [], "account": ""})
+    grid.poll(request_id)
+    assert journal.steps(request_id)
+
+
+def test_a_request_with_open_steps_is_not_archived(grid: Grid, dead_process: str) -> None:
+    grid.cloud.fail("provision", NO_ANSWER, times=9, when_done=True)
+    grid.cloud.show_after = 99
+    request_id = grid.request(1)
+    grid.orphan(request_id, dead_process)
+    grid.clock.advance(minutes=31)
+    assert status(grid.poll(request_id)) is RequestStatus.FAILED
+    grid.clock.advance(days=400)
+    with suppress(CloudError):
+        grid.request(1)
+    assert grid.stored(request_id)["status"] == "failed"
+
+
+def test_a_damaged_step_of_one_request_stops_no_question_about_another(grid: Grid) -> None:
+    damaged, other = grid.complete(1), grid.complete(1)
+    (grid.data / "journal" / f"{damaged}.launch-0.json").write_text("")
+    assert status(grid.poll(other)) is RequestStatus.COMPLETED
+    views = grid.open().request_status((damaged, other))
+    assert [status(view) for view in views] == [RequestStatus.COMPLETED] * 2
+    assert "is empty" in views[0].message
+    assert "is empty" not in views[1].message
 
 
 def test_machines_of_a_request_that_somebody_asks_about_stay_though_its_creator_died(

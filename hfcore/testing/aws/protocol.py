@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_FILTER_VALUES = 200
-SERVICES = ("ec2", "autoscaling", "ssm")
+SERVICES = ("ec2", "autoscaling", "ssm", "sts")
 Open = Any  # AWS documents are open: botocore's models say what is in them, not types
 Params = dict[str, Open]
 

@@ -28,7 +28,7 @@ DEEDS = ("state", "advance", "kill", "reclaim", "set_capacity", "schedule_event"
 SERVED = {
     instances: "RunInstances TerminateInstances DescribeInstances DescribeInstanceStatus DescribeSpotInstanceRequests",
     templates: "CreateLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate "
-    "DescribeImages DescribeVpcs GetParameter",
+    "DescribeImages DescribeVpcs GetParameter GetCallerIdentity",
     fleets: "CreateFleet RequestSpotFleet ModifyFleet",
     autoscaling: "CreateAutoScalingGroup DescribeAutoScalingGroups DescribeScalingActivities SuspendProcesses "
     "TerminateInstanceInAutoScalingGroup DeleteAutoScalingGroup",

@@ -136,6 +136,11 @@ def describe_vpcs(region: Region, _: Params) -> Params:
     return {"Vpcs": [{"VpcId": region.vpc_id, "State": "available"}]}
 
 
+def get_caller_identity(region: Region, _: Params) -> Params:
+    """GetCallerIdentity of STS."""
+    return {"Account": region.account, "UserId": "AIDASTRICTAWS", "Arn": f"arn:aws:iam::{region.account}:user/strict"}
+
+
 def get_parameter(region: Region, params: Params) -> Params:
     """GetParameter of SSM."""
     if params["Name"] not in region.parameters:

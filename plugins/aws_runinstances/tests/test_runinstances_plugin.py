@@ -523,4 +523,4 @@ def test_the_operations_that_are_told_are_those_that_are_called(
     told = set(plugin.provider_info().operations)
     called = {f"ec2:{operation}" for operation in operations()}
     assert called <= told
-    assert told - called == {"ssm:GetParameter", "ec2:DescribeLaunchTemplateVersions"}
+    assert told - called == {"ssm:GetParameter", "sts:GetCallerIdentity", "ec2:DescribeLaunchTemplateVersions"}
