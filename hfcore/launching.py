@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hfcore.config import Settings
-    from hfcore.context import Clock
+    from hfcore.context import Clock, Intent
     from hfcore.dispatch import Dispatch
     from hfcore.journal import IntentFolder
     from hfcore.models import Instance, Provisioned, Template
@@ -130,13 +130,23 @@ class Launching:
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances
             )
             state.save_request(request)
-        self.forget_answered(request)
+        self.forget_answered(request, self._clock.now())
         return request
 
-    def forget_answered(self, request: Request) -> None:
-        """Forget a request's intents once their outcome is stored; while one is open, all are still needed."""
+    def forget_answered(self, request: Request, looked_at: datetime | None) -> None:
+        """Forget a request's intents once what they have done is stored; while one is open, all are still needed.
+
+        Args:
+            request: The request.
+            looked_at: When the cloud was asked about it; what other calls began later may be stored nowhere yet.
+        """
+
+        def is_stored(intent: Intent) -> bool:
+            ours = intent.process == this_process()
+            return intent.outcome is not None and (ours or (looked_at is not None and intent.begun_at < looked_at))
+
         over = request.cleaned or (request.kind is RequestKind.RETURN and not lifecycle.is_open(request))
-        if over or all(intent.outcome is not None for intent in self._journal.steps(request.request_id)):
+        if over or all(map(is_stored, self._journal.steps(request.request_id))):
             self._journal.forget(request.request_id)
 
     def give_up(self, request: Request) -> bool:

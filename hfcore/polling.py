@@ -149,9 +149,10 @@ class Polling:
         """Forget answered intents, but not those whose answer another call is about to store."""
         requests = filter(None, map(draft.request, self._journal.requests().intersection(request_ids)))
         known = {one.request_id: one for one in requests if not _is_creating(one)}
+        looked_at = {discovery.request_id: discovery.observed_at for discovery in found.discoveries}
         for request_id in _claimed(claims, tuple(known), found):
             try:
-                self._launching.forget_answered(known[request_id])
+                self._launching.forget_answered(known[request_id], looked_at.get(request_id))
             except StoreError as error:
                 found.note(request_id, str(error))
 

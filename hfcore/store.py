@@ -273,11 +273,17 @@ class _TinyState:
                 request = self._requests.get(key)
                 if request is not None:
                     self._requests.put(replace(request, machine_ids=(*request.machine_ids, *ids)))
-        for key in mending.unreturned(stored, known):
+        for key in self._unreturned(stored, known):
             with suppress(StoreUntrusted):
                 machine = machines.get(key)
                 if machine is not None:
                     machines.put(replace(machine, return_id=""))
+
+    def _unreturned(self, stored: mending.Records, known: mending.Records) -> list[str]:
+        """Name the machines whose return never came to be; one that this view is only too old to know, did."""
+        keys = mending.unreturned(stored, known)
+        fresh = Records(self._data / STORAGE_FILE, REQUESTS).raw() if keys else {}
+        return [key for key in keys if known[key]["return_id"] not in fresh]
 
     def _refuse_other_times(self, lost: dict[str, list[str]], strange: dict[str, list[str]]) -> None:
         """Refuse files that are of different times, unless this view's requests are only older than its machines."""

@@ -317,6 +317,6 @@ def test_a_step_that_is_forgotten_while_the_folder_is_listed_is_no_damage(
     intents: IntentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     intents.begin("req-1", "launch-0", "ec2:RunInstances", {})
-    listed = [*os.listdir(intents._folder), "req-1.launch-1.json"]
+    listed = [*(path.name for path in intents._folder.iterdir()), "req-1.launch-1.json"]
     monkeypatch.setattr(os, "listdir", lambda _: listed)
     assert [intent.step for intent in intents.steps("req-1")] == ["launch-0"]

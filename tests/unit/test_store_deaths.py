@@ -530,3 +530,21 @@ def test_by_default_a_verb_that_waits_for_the_lock_ends_before_host_factory_ends
     assert isinstance(lock, int)
     assert isinstance(call, int)
     assert 2 * lock + call < HOST_FACTORY_SECONDS
+
+
+def test_a_view_that_is_older_than_a_return_keeps_what_the_machine_says_of_it(store: TinyStore) -> None:
+    view = store.read()
+    with store.transaction() as state:
+        machine = state.machine("i-1")
+        assert machine is not None
+        state.save_batch([replace(machine, return_id="ret-1", status=MachineStatus.SHUTTING_DOWN)])
+        state.save_request(
+            Request(
+                request_id="ret-1",
+                kind=RequestKind.RETURN,
+                status=RequestStatus.IN_PROGRESS,
+                created_at=NOW,
+                machine_ids=("i-1",),
+            )
+        )
+    assert {one.instance_id: one.return_id for one in view.machines()}["i-1"] == "ret-1"
