@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PLUGINS := plugins/aws_asg plugins/aws_ec2fleet plugins/aws_spotfleet plugins/aws_runinstances
 STAMP := $(VENV)/.installed
 # More than there are cores: many tests wait for processes and for the clock.
-WORKERS ?= 4
+WORKERS ?= 6
 
 .DEFAULT_GOAL := help
 .PHONY: help env compiled demo test chaos lint format wheels-test lock clean

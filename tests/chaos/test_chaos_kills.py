@@ -29,11 +29,10 @@ def test_a_call_killed_at_a_fault_point_loses_and_doubles_nothing(
     stage.die(choose(case_name, own_point))
 
 
-@pytest.mark.parametrize("draw", [1, 2])
 def test_a_call_killed_at_a_fault_point_of_the_core_loses_and_doubles_nothing(
-    stage: Stage, choose: Callable[..., Death], core_point: str, draw: int
+    stage: Stage, choose: Callable[..., Death], core_point: str
 ) -> None:
-    stage.die(choose(point=core_point, draw=draw))
+    stage.die(choose(point=core_point))
 
 
 def test_a_call_killed_and_not_asked_about_before_the_deadline_loses_and_doubles_nothing(

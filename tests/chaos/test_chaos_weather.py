@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hfcore.testing.forks import Forks
 
 WEATHER = ("throttle@0.3", "reset-after@0.1")
-SHORT, FULL = (10, 20, 0.2), (56, 200, 2.0)  # clients, requests, seconds of latency
+SHORT, FULL = (8, 14, 0.2), (56, 200, 2.0)  # clients, requests, seconds of latency
 POLLED_AFTER = 4.0  # of the latency's seconds
 UNANSWERED = [(name, "reset-after") for name in CASES | HETEROGENEOUS] + [
     (name, "server-error-after") for name in CASES
