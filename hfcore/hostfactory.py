@@ -201,8 +201,10 @@ def _request(view: RequestView) -> Document:
 
 
 def _machine(machine: Machine, request: Request) -> Document:
-    outcome = result(machine, request.kind)
-    message = machine.message or (f"it is {machine.status}" if outcome is Result.FAIL else "")
+    outcome = result(machine, request)
+    message = request.unwanted.get(machine.instance_id) or machine.message
+    if outcome is Result.FAIL and not message:
+        message = f"it is {machine.status}"
     document: Document = {
         "machineId": machine.instance_id,
         "name": machine.name,

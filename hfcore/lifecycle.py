@@ -31,10 +31,17 @@ ENDING = frozenset({MachineStatus.SHUTTING_DOWN, MachineStatus.TERMINATED})
 """Statuses of a machine that is going or gone."""
 
 VISIBILITY_DELAY = timedelta(minutes=5)
-"""So long a new instance may be missing from answers (EC2, eventual consistency)."""
+"""So long what was just made may be missing from answers, and a call that was sent be under way (EC2 developer guide,
+eventual consistency)."""
 
 SECOND_LOOK = timedelta(minutes=5)
 """So long all machines of a request must have been missing before they count as gone."""
+
+CLOCK_SET_BACK = timedelta(minutes=10)
+"""A record this much younger than a look is of a clock that was set back since: no call takes so long."""
+
+SILENCE = timedelta(minutes=5)
+"""So long after its deadline a request still waits for a cloud that can't be asked."""
 
 KEPT_FAULTS = 10
 """So many faults of a request are kept; the newest stay."""
@@ -42,6 +49,8 @@ KEPT_FAULTS = 10
 LATE = "it came after the request had ended"
 
 ORPHANED = "nobody has asked about its request by the deadline: it may be that nobody was told its id"
+
+UNHEARD = "it was not known to run at its request's deadline"
 
 NO_LONGER_KNOWN = "the cloud no longer knows this machine"
 
@@ -110,9 +119,9 @@ def newer(old: Machine, new: Machine) -> Machine:
     """Merge two records of one machine: the newer observation wins, a terminal status and a return never go back.
 
     An observation that shows nothing new leaves the old record as it is, its time included: nothing is written. One
-    that only names the machine tells nothing of its status.
+    that only names the machine tells nothing of its status. A record of a time to come (`CLOCK_SET_BACK`) is older.
     """
-    late, early = (new, old) if new.observed_at >= old.observed_at else (old, new)
+    late, early = (old, new) if _is_younger(old, new.observed_at) else (new, old)
     terminated = MachineStatus.TERMINATED in (old.status, new.status)
     named_only = not late.listed and late.status is MachineStatus.PENDING
     merged = replace(
@@ -134,6 +143,11 @@ def newer(old: Machine, new: Machine) -> Machine:
         message=late.message or early.message,
     )
     return old if replace(merged, observed_at=old.observed_at) == old else merged
+
+
+def _is_younger(machine: Machine, look: datetime) -> bool:
+    """Tell whether a machine has been seen since a look at the cloud began."""
+    return timedelta(0) < machine.observed_at - look <= CLOCK_SET_BACK
 
 
 def machine_of(
@@ -232,7 +246,7 @@ def observe(
     """
     notice = other_account(request, discovery)
     if notice:
-        return Observed(request=request, machines=known, unwanted={}, notice=notice)
+        return Observed(request=silent(request, known, notice, now), machines=known, unwanted={}, notice=notice)
     seen = _seen(request, discovery, name_of)
     known_ids = {machine.instance_id for machine in known}
     late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
@@ -240,13 +254,33 @@ def observe(
     request = replace(request, account_id=request.account_id or discovery.account_id)
     unwanted = {**request.unwanted, **{machine.instance_id: LATE for machine in late}}
     if is_open(request):
-        unwanted = _overlong(request, machines, now, pending_timeout)
+        unwanted = _overlong(request, machines, discovery.observed_at, now, pending_timeout)
         request = _settled(request, machines, discovery, unwanted, now)
     if is_orphan(request, now):
         unwanted = {**unwanted, **{machine.instance_id: ORPHANED for machine in machines}}
     going = {machine.instance_id for machine in machines if _was_ending(machine) or not is_live(machine)}
     unwanted = {key: reason for key, reason in unwanted.items() if key not in going}
     return Observed(request=replace(request, unwanted=unwanted), machines=machines, unwanted=unwanted, notice=notice)
+
+
+def silent(request: Request, machines: tuple[Machine, ...], reason: str, now: datetime) -> Request:
+    """End an open request for machines of which nothing can be learned, `SILENCE` after its deadline.
+
+    What is known to run is delivered; the rest is ended as soon as the cloud can be asked, whatever became of it.
+    """
+    if request.deadline is None or not is_overdue(request, now - SILENCE):
+        return request
+    unwanted = {m.instance_id: UNHEARD for m in machines if m.status is MachineStatus.PENDING and not m.return_id}
+    units = sum(machine.weight for machine in machines if machine.status is MachineStatus.RUNNING)
+    ran = f"{_units(units)} of {request.target} known to run, on {_count_running(machines)}"
+    message = f"{ran}, the deadline has passed and the cloud can't be asked: {reason}"
+    return replace(
+        request,
+        status=RequestStatus.COMPLETED_WITH_ERRORS,
+        ended_at=now,
+        message=message,
+        unwanted={**request.unwanted, **unwanted},
+    )
 
 
 def other_account(request: Request, discovery: Discovery) -> str:
@@ -320,10 +354,12 @@ def released(machine: Machine, outcome: Released, at: datetime, reason: str = ""
     return replace(machine, status=MachineStatus.SHUTTING_DOWN, observed_at=at, message=reason)
 
 
-def result(machine: Machine, kind: RequestKind) -> Result:
+def result(machine: Machine, request: Request) -> Result:
     """Give Host Factory's word for a machine: `succeed` counts as delivered, or as gone for a return."""
-    if kind is RequestKind.RETURN:
+    if request.kind is RequestKind.RETURN:
         return Result.EXECUTING if is_live(machine) else Result.SUCCEED
+    if not is_open(request) and machine.instance_id in request.unwanted:
+        return Result.FAIL
     if machine.status is MachineStatus.RUNNING:
         return Result.SUCCEED if machine.name and machine.private_ip else Result.EXECUTING
     if machine.status is MachineStatus.PENDING:
@@ -385,7 +421,7 @@ def _missing(known: tuple[Machine, ...], discovery: Discovery, now: datetime) ->
     if not discovery.thorough:
         return frozenset()
     shown = {instance.instance_id for instance in discovery.instances}
-    asked = (m for m in known if is_live(m) and m.observed_at <= discovery.observed_at)
+    asked = (m for m in known if is_live(m) and not _is_younger(m, discovery.observed_at))
     return frozenset(m.instance_id for m in asked if m.instance_id not in shown and _is_gone(m, now))
 
 
@@ -438,7 +474,7 @@ def _doubt_mass_death(
 
 
 def _overlong(
-    request: Request, machines: Iterable[Machine], now: datetime, pending_timeout: timedelta
+    request: Request, machines: Iterable[Machine], look: datetime, now: datetime, pending_timeout: timedelta
 ) -> dict[str, str]:
     """Name the machines that have been pending for too long, or still are at the deadline."""
     reasons = {}
@@ -447,7 +483,7 @@ def _overlong(
             continue
         if is_overdue(request, now):
             reasons[machine.instance_id] = "it was still pending at the request's deadline"
-        elif now - (machine.launch_time or machine.observed_at) > pending_timeout:
+        elif not _is_younger(machine, look) and now - (machine.launch_time or machine.observed_at) > pending_timeout:
             reasons[machine.instance_id] = f"it was pending for longer than {pending_timeout.total_seconds():.0f} s"
     return reasons
 

@@ -14,7 +14,7 @@ from hfcore import lifecycle, worklist
 from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError
 from hfcore.journal import this_process
 from hfcore.models import RequestKind, RequestStatus
-from hfcore.tending import Tending
+from hfcore.tending import Tending, movable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -59,6 +59,12 @@ class Findings:
     frozen: set[str] = field(default_factory=set)
     cleaned: set[str] = field(default_factory=set)
     notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def unanswered(self) -> frozenset[str]:
+        """Name the requests for machines of which a plug-in was asked, and that it shows nothing of."""
+        shown = {discovery.request_id for discovery in self.discoveries}
+        asked = (key for key, question in self.questions.items() if question.kind is RequestKind.CREATE)
+        return frozenset(asked).difference(shown)
 
     def note(self, question_id: str, sentence: str) -> None:
         """Add a sentence, once."""
@@ -109,9 +115,9 @@ class Polling:
         """
         found = Findings(at=self._clock.now(), asked=frozenset(request_ids))
         with self._journal.claims() as claims:
-            draft = self._store.draft()
-            tended = self._tending.tended(draft, found.asked, found.at)
-            ours = _claimed(claims, self._tending.movable(draft, tended), found)
+            draft, begun = self._store.draft(), self._journal.requests()
+            tended = self._tending.tended(draft, found.asked, begun, found.at)
+            ours = _claimed(claims, movable(draft, tended, begun), found)
             if not self._store.is_current(draft):  # another call may have gone on with one of them just now
                 draft = self._store.draft()
             if self._go_on(draft, ours, found):
@@ -217,6 +223,9 @@ class Polling:
                 self._take_in_return(state, request, discovery, found)
             else:
                 unwanted |= self._take_in_create(state, request, discovery, found)
+        for request in filter(None, map(state.request, found.unanswered())):
+            reason = "; ".join(found.notes.get(request.request_id, ())) or "its plug-in gave no answer"
+            state.save_request(lifecycle.silent(request, state.machines_of(request), reason, found.at))
         return unwanted
 
     def _take_in_return(self, state: State, request: Request, discovery: Discovery, found: Findings) -> None:

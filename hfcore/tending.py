@@ -33,21 +33,23 @@ class Tending:
         self._journal = journal
         self._foreign_after = foreign_after
 
-    def tended(self, state: State, asked: frozenset[str], now: datetime) -> tuple[str, ...]:
-        """Name the requests to look after: those asked about, then some that need something done."""
+    def tended(self, state: State, asked: frozenset[str], begun: frozenset[str], now: datetime) -> tuple[str, ...]:
+        """Name the requests to look after: those asked about, then some that need something done.
+
+        Args:
+            state: The records.
+            asked: Ids of the requests that somebody asks about.
+            begun: Ids of the requests that have steps in the journal.
+            now: The time.
+        """
         named = tuple(sorted(request_id for request_id in asked if state.request(request_id) is not None))
-        live, begun = state.live_ids(), self._journal.requests()
+        live = state.live_ids()
         others = (
             request.request_id
             for request in state.requests()
             if request.request_id not in asked and self._needs_care(request, live, begun, now)
         )
         return (*named, *islice(others, MOST_OVERDUE))
-
-    def movable(self, state: State, tended: tuple[str, ...]) -> tuple[str, ...]:
-        """Name those of the requests with which a call may go on: no two calls do so at the same time."""
-        begun, requests = self._journal.requests(), filter(None, map(state.request, tended))
-        return tuple(one.request_id for one in requests if lifecycle.is_open(one) or one.request_id in begun)
 
     def is_abandoned(self, request: Request, now: datetime) -> bool:
         """Tell whether the process that was first to carry out a request died before it had stored the outcome."""
@@ -80,3 +82,9 @@ class Tending:
 def _is_over_but_open(request: Request) -> bool:
     """Tell whether a return whose machines are all gone is still to be closed."""
     return request.kind is RequestKind.RETURN and lifecycle.is_open(request)
+
+
+def movable(state: State, tended: tuple[str, ...], begun: frozenset[str]) -> tuple[str, ...]:
+    """Name those of the requests with which a call may go on: no two calls do so at the same time."""
+    requests = filter(None, map(state.request, tended))
+    return tuple(one.request_id for one in requests if lifecycle.is_open(one) or one.request_id in begun)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hfcore.aws.errors import MADE_BEFORE, NotOurs, asking, aws_request_id, failures, fault, refused
 from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import EMPTY, RETRYABLE, Fault, FaultKind
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THROTTLE_REPEATS = 2
-SETTLED = timedelta(minutes=5)
-"""After so long an unanswered call is no longer under way (EC2 developer guide, eventual consistency)."""
 TOKEN_LIFE = timedelta(hours=24)
 """So long a token is known to be remembered (EC2 API reference of 2016; today's names no time)."""
 TOO_LATE = Fault(
@@ -52,7 +51,7 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
 
     A step whose outcome is known gives that, without a call. An open one is sent again with the parameters and the
     token of then while it is still wanted; after that, what it has made is only looked for. That nothing is found
-    proves something only `SETTLED` after the step was last begun.
+    proves something only `VISIBILITY_DELAY` after the step was last begun.
 
     Args:
         context: The context.
@@ -113,7 +112,7 @@ def _refuse_to_send(*, late: bool) -> None:
 
 
 def _is_settled(context: Context, intent: Intent) -> bool:
-    return context.clock.now() - intent.begun_at > SETTLED
+    return context.clock.now() - intent.begun_at > VISIBILITY_DELAY
 
 
 def _tells_more(found: Fault) -> bool:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hfcore.aws import tags
 from hfcore.aws.accounts import answering
-from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_by_request, weighed, weights
+from hfcore.aws.instances import describe, describe_by_request, weighed, weights
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Discovery, MachineStatus, Outcome, RequestKind
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def outcome(request: Request, faults: Iterable[Fault | None]) -> Outcome:
 
 def _should_be_there(context: Context, request: Request) -> bool:
     """Tell whether a request's machines can't be missing only because they are new."""
-    old = request.kind is RequestKind.RETURN or context.clock.now() - request.created_at >= VISIBLE_AFTER
+    old = request.kind is RequestKind.RETURN or context.clock.now() - request.created_at >= VISIBILITY_DELAY
     return old and bool(request.machine_ids)
 
 

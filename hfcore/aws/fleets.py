@@ -13,8 +13,9 @@ from hfcore.aws import launch_templates, owned, tags
 from hfcore.aws.calls import chunks, once, pages, repeat
 from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.errors import as_fault
-from hfcore.aws.instances import LIVE, VISIBLE_AFTER, describe_by_request, terminate_ids
+from hfcore.aws.instances import LIVE, describe_by_request, terminate_ids
 from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, PlannedCall, Provisioned
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def is_young(request: Request, now: datetime) -> bool:
     The first is made with the request, a second one up to its deadline.
     """
     latest = request.deadline if len(request.resource_ids) > 1 else None
-    return now - (latest or request.created_at) < VISIBLE_AFTER
+    return now - (latest or request.created_at) < VISIBILITY_DELAY
 
 
 def listed(context: Context, api: FleetApi) -> Iterator[Fleet]:

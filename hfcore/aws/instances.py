@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags
@@ -12,6 +12,7 @@ from hfcore.aws.calls import chunks, pages, repeat
 from hfcore.aws.errors import missing_instance_ids, named_instances
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.hookspecs import hookimpl
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import EMPTY, Fault, FaultKind, Instance, MachineStatus, Released
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ MOST_VALUES = 199
 """Values of one filter: EC2 allows 200 in a call, and the owner tag takes one."""
 
 PAGE = 1000
-VISIBLE_AFTER = timedelta(minutes=5)
-"""For so long after its launch EC2 may not know an instance (EC2 developer guide, eventual consistency)."""
 
 LIVE = ("pending", "running", "stopping", "stopped")
 COMING = frozenset({MachineStatus.PENDING, MachineStatus.RUNNING})
@@ -280,7 +279,7 @@ def terminate_ids(
 
 
 def _is_young(machine: Machine, now: datetime) -> bool:
-    return not machine.listed and now - (machine.launch_time or machine.observed_at) < VISIBLE_AFTER
+    return not machine.listed and now - (machine.launch_time or machine.observed_at) < VISIBILITY_DELAY
 
 
 def _terminate_batch(

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws.calls import pages
-from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_live, utc
+from hfcore.aws.instances import describe, describe_live, utc
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, MachineStatus, Reclaim
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _lost(machines: Sequence[Machine], live: Seen, context: Context) -> dict[str
 
 def _was_there(machine: Machine, seen: Seen) -> bool:
     since = machine.launch_time or machine.observed_at
-    return machine.listed and seen.observed_at - since > VISIBLE_AFTER
+    return machine.listed and seen.observed_at - since > VISIBILITY_DELAY
 
 
 def _gone(instance_id: str) -> Reclaim:

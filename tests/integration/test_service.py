@@ -357,6 +357,39 @@ def test_a_fault_of_advance_is_told_and_the_machines_are_found_all_the_same(grid
     assert "Throttling" in view.message
 
 
+def break_discovery(grid: Grid) -> None:
+    grid.cloud.fail("discover_instances", THROTTLED)
+
+
+def change_account(grid: Grid) -> None:
+    grid.cloud.account_id = "account-2"
+
+
+@pytest.mark.parametrize("silence", [break_discovery, change_account])
+def test_a_request_ends_past_its_deadline_though_the_cloud_can_t_be_asked(
+    grid: Grid, silence: Callable[[Grid], None]
+) -> None:
+    grid.cloud.run_after = 2
+    account, request_id = grid.cloud.account_id, grid.request(2)
+    grid.poll(request_id)
+    grid.clock.advance(minutes=31)
+    silence(grid)
+    view = grid.poll(request_id)
+    assert (status(view), statuses(view)) == (RequestStatus.IN_PROGRESS, ["pending", "pending"])
+    grid.clock.advance(minutes=5)
+    silence(grid)
+    view = grid.poll(request_id)
+    assert view.request is not None
+    assert (status(view), statuses(view)) == (RequestStatus.COMPLETED_WITH_ERRORS, ["pending", "pending"])
+    assert {lifecycle.result(machine, view.request) for machine in view.machines} == {lifecycle.Result.FAIL}
+    assert "0 units of 2 known to run" in view.message
+    assert "can't be asked" in view.message
+    assert len(grid.cloud.living()) == 2
+    grid.cloud.account_id = account
+    assert statuses(grid.poll(request_id)) == ["shutting-down", "shutting-down"]
+    assert grid.cloud.living() == []
+
+
 def test_what_ends_short_has_what_there_is_and_the_reason(grid: Grid) -> None:
     grid.cloud.capacity = 1
     view = grid.poll(grid.request(2))

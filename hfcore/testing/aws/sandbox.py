@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from hfcore.files import FileLock
@@ -69,7 +70,7 @@ def status(folder: Path) -> Sandbox | None:
     remembered = _read(folder)
     try:
         about = _ask(remembered["port"], "about")
-    except (KeyError, OSError, URLError, ValueError):
+    except (KeyError, OSError, HTTPException, ValueError):
         return None
     if about.pop("key", None) != remembered["key"]:
         return None
@@ -135,7 +136,8 @@ def stop(folder: Path) -> bool:
     found = status(folder)
     if found is None:
         return False
-    _ask(found.port, "stop")
+    with suppress(OSError, HTTPException):  # it may go before it has answered
+        _ask(found.port, "stop")
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         if status(folder) is None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import tags
 from hfcore.aws.calls import ask, chunks, each, pages
 from hfcore.aws.discovery import Told, discover
-from hfcore.aws.instances import COMING, VISIBLE_AFTER, announced
+from hfcore.aws.instances import COMING, announced
 from hfcore.aws.owned import resource
 from hfcore.errors import CloudError
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Discovery, Fault, FaultKind, RequestKind
 from hfcore_aws_asg.requests import group_name, shortfall
 
@@ -143,7 +144,7 @@ def _without_group(context: Context, request: Request, seen: Discovery) -> Disco
 
 def _is_new(context: Context, request: Request) -> bool:
     """Tell whether a group may not be visible yet."""
-    return not request.machine_ids and context.clock.now() - request.created_at < VISIBLE_AFTER
+    return not request.machine_ids and context.clock.now() - request.created_at < VISIBILITY_DELAY
 
 
 def _deleted(request: Request) -> Fault:

@@ -10,9 +10,10 @@ from hfcore.aws.discovery import Told, outcome
 from hfcore.aws.errors import lost_launch_template
 from hfcore.aws.fleet_terms import is_heterogeneous
 from hfcore.aws.fleets import described, end, end_late
-from hfcore.aws.instances import VISIBLE_AFTER, describe, describe_by_request, launched, noted, weights
+from hfcore.aws.instances import describe, describe_by_request, launched, noted, weights
 from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, MachineStatus, Provisioned
 from hfcore_aws_ec2fleet.requests import EC2_FLEET, faults, keep, terms
 
@@ -160,7 +161,7 @@ def _in_use(context: Context, request: Request, fleets: Sequence[Fleet], seen: S
     fault = end_late(context, request, [seen.instances[i] for i in ids if i in seen.instances])
     if fault:
         return fault
-    young = context.clock.now() - request.created_at < VISIBLE_AFTER
+    young = context.clock.now() - request.created_at < VISIBILITY_DELAY
     left = [i for i in ids if _may_live(i, seen, young=young)]
     if not left:
         return None
