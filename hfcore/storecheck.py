@@ -216,9 +216,10 @@ def _hot(findings: list[Finding], path: Path, noun: str, form: Form[Any]) -> Jso
     try:
         records: Json = read_json(path, parse_records)
     except StoreUntrusted as error:
-        copy = last_of(path)
-        bad = f"there is no good {copy.name}: restore it from a backup"
-        remedy = bad if _copy_is_bad(copy) else f"{REPAIR}, by {copy.name}"
+        copy, remedy = last_of(path), f"{REPAIR}, by {last_of(path).name}"
+        if _copy_is_bad(copy):
+            anew = f"{REPAIR}, by asking the cloud about the machines that requests name"
+            remedy = anew if form is MACHINES else f"there is no good {copy.name}: restore it from a backup"
         findings.append(Finding(where=path.name, problem=error.message, remedy=remedy))
         return None
     for key, reason in undecodable(records, form).items():

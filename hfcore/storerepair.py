@@ -121,7 +121,8 @@ def repair(data: Path, *, now: datetime, lock_timeout: float, set_aside: bool, d
         dry_run: Change nothing, and tell what would be done.
 
     Raises:
-        StoreUntrusted: There is no store, it is of another schema, or a file has no good copy. Nothing was changed.
+        StoreUntrusted: There is no store, it is of another schema, or `meta.json` or `storage.json` has no good copy.
+            Nothing was changed.
         StoreNotWritable: The folder belongs to another user, or can't be written.
         StoreLocked: A call holds a lock for too long.
     """
@@ -173,23 +174,26 @@ def _good(plan: _Plan, name: str, read: Callable[[Path], Json]) -> Json:
     except StoreUntrusted as error:
         if name == META_FILE and is_of_other_schema(path):
             raise
+        source = f"taken from {last_of(path).name}"
         try:
             found = read(last_of(path))
         except StoreUntrusted:
-            hint = f"nothing was changed; restore {name} from a backup"
-            raise untrusted(path, f"can't be used, nor {last_of(path).name}: {error.message}", hint=hint) from error
+            if name != MACHINES_FILE:
+                hint = f"nothing was changed; restore {name} from a backup"
+                raise untrusted(path, f"can't be used, nor {last_of(path).name}: {error.message}", hint=hint) from error
+            found, source = {}, f"made anew, since there is no good {last_of(path).name} either"
         reason = error.message
-    _restore(plan, name, reason)
+    _restore(plan, name, reason, source)
     return found
 
 
-def _restore(plan: _Plan, name: str, reason: str) -> None:
+def _restore(plan: _Plan, name: str, reason: str, source: str) -> None:
     path = plan.data / name
     plan.restored.add(name)
     plan.changed.add(name)
     if path.exists():
         plan.tell(name, f"kept as {_bad(plan, path).name}: {reason}")
-    plan.tell(name, f"taken from {last_of(path).name}")
+    plan.tell(name, source)
 
 
 def _fit(plan: _Plan) -> None:
@@ -210,7 +214,8 @@ def _take_what_fits(plan: _Plan, name: str) -> None:
     copy = _copy_of(plan.data / name)
     if copy is not None and misfits(plan.records | {name: copy}) < misfits(plan.records):
         plan.records[name] = copy
-        _restore(plan, name, "it is of another time than the other file")
+        source = f"taken from {last_of(plan.data / name).name}"
+        _restore(plan, name, "it is of another time than the other file", source)
 
 
 def _strangers(plan: _Plan, requests: dict[str, Json], machines: dict[str, Json]) -> dict[str, list[str]]:

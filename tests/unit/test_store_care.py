@@ -440,13 +440,31 @@ def test_everything_damaged_at_once_is_taken_from_the_copies(store: TinyStore) -
     assert [each.instance_id for each in opened(store).read().machines()] == ["i-1"]
 
 
-@pytest.mark.parametrize("name", ["meta.json", "storage.json", "machines.json"])
+@pytest.mark.parametrize("harm", [Path.unlink, cut])
+def test_a_file_of_machines_without_a_good_copy_is_made_anew_of_what_the_requests_name(
+    store: TinyStore, harm: Callable[[Path], None]
+) -> None:
+    for name in ("machines.json", "machines.json.last"):
+        harm(store.data / name)
+    (remedy,) = {one.remedy for one in check(store.data, clock=Still()).findings}
+    assert "asking the cloud" in remedy
+    mended(store)
+    assert findings(store) == []
+    found = opened(store).read().machines()
+    assert [(one.instance_id, one.request_id, one.listed) for one in found] == [
+        ("i-1", "req-1", False),
+        ("i-2", "req-1", False),
+    ]
+    assert "restored_at" in records(store, "meta.json")
+
+
+@pytest.mark.parametrize("name", ["meta.json", "storage.json"])
 def test_a_damaged_file_without_a_good_copy_stops_the_repair_and_nothing_is_changed(
     store: TinyStore, name: str
 ) -> None:
     open_to_others(store)
     cut(store.data / name)
-    cut(store.data / f"{name}.last") if name != "machines.json" else (store.data / f"{name}.last").unlink()
+    cut(store.data / f"{name}.last")
     before = on_disk(store)
     with pytest.raises(StoreUntrusted, match=f"{name} can't be used, nor {name}.last") as caught:
         mended(store, set_aside=True)
