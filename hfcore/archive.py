@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from hfcore.errors import StoreUntrusted
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfcore.models import Machine, Request
+
+
+_STRING = re.compile(rb'"[^"\\]*"')
 
 
 class Entry(NamedTuple):
@@ -65,6 +69,16 @@ class Archive:
             if request is not None and machines.keys() >= set(request.machine_ids):
                 break
         return None if request is None else Entry(request, tuple(machines.values()))
+
+    def machines(self, instance_ids: Iterable[str]) -> dict[str, Machine]:
+        """Give those of the machines that are here, by id; the last line wins. Reads every file, once."""
+        wanted = {json.dumps(one).encode() for one in instance_ids}
+        if not wanted:
+            return {}
+        lines = (line.text for line in self.lines() if not wanted.isdisjoint(_STRING.findall(line.text)))
+        named = (entry.machines for entry in map(decode_entry, filter(id_of, lines)))
+        found = {one.instance_id: one for machines in named for one in machines}
+        return {i: one for i, one in found.items() if json.dumps(i).encode() in wanted}
 
     def has(self, request_id: str, machine_ids: Iterable[str]) -> bool:
         """Tell whether a request is here with these machines, as far as its lines can be read."""

@@ -69,6 +69,14 @@ def _choice(words: Mapping[str, str], allowed: str) -> Kind:
     return Kind(allowed, read)
 
 
+def _read_flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    raise ValueError
+
+
 def _read_names(value: object) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -95,6 +103,7 @@ _FALLBACK = _choice({"runinstances": "RunInstances", "error": "error"}, "RunInst
 _LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}
 _LEVEL = _choice(_LEVELS | {f"log_{word}": level for word, level in _LEVELS.items()}, "debug, info, warning or error")
 _SECONDS, _MS = _number(1, 240), _number(1, 240_000)
+_FLAG = Kind("true or false", _read_flag)
 _NAMES = Kind("a list of names, in the environment A,B", _read_names)
 _PAIRS = Kind("a table of provider API to distribution, in the environment A=dist,B=dist", _read_pairs)
 
@@ -168,12 +177,26 @@ class Settings:
     )
     owner: str = _setting(_OWNER, "", "Owner id with which all is tagged; where not set, the store makes one.")
     retention_hours: int = _setting(_number(1, 8_760), 24, "Time until a finished request moves to the archive.")
+    reclaim_queue_url: str = _setting(_URL, "", "SQS queue of EventBridge's messages on what EC2 takes back, if any.")
+    rebalance_recommendations: bool = _setting(
+        _FLAG, default=False, doc="Whether EC2's rebalance recommendation counts as taking a machine back."
+    )
     log_level: str = _setting(_LEVEL, "info", "Lowest level that is logged.", "", "HF_LOGLEVEL")
     log_max_file_size_mb: int = _setting(_number(1, 10_000), 10, "Size of a full log file.", "", "HF_LOG_MAX_FILE_SIZE")
     log_max_rotate: int = _setting(_number(0, 1_000), 5, "Full log files that are kept.", "", "HF_LOG_MAX_ROTATE")
     warnings: tuple[str, ...] = ()
     without_effect: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def foreign_after_sec(self) -> float:
+        """Seconds after which a process of another host, which can't be seen from here, counts as dead."""
+        return 2.0 * self.call_timeout_sec
+
+    @property
+    def under_lsf(self) -> bool:
+        """Whether LSF's resource connector calls, and not Symphony: its variables name the folders."""
+        return self.origin("conf_dir") == _LSF_CONF_DIR
 
     def origin(self, name: str) -> str:
         """Say where a setting's value comes from: a flag, a variable, a file's name, or `default`."""
@@ -197,9 +220,11 @@ class Folders(NamedTuple):
     origins: Mapping[str, str]
 
 
+_LSF_CONF_DIR = "PRO_CONF_DIR"
+
 # Setting; the variables of Host Factory and of LSF; the service's, under which `providers/NAME` is; hfcore's own.
 _FOLDERS = (
-    ("conf_dir", "HF_PROVIDER_CONFDIR", "PRO_CONF_DIR", "HF_CONFDIR", "HFCORE_CONF_DIR"),
+    ("conf_dir", "HF_PROVIDER_CONFDIR", _LSF_CONF_DIR, "HF_CONFDIR", "HFCORE_CONF_DIR"),
     ("work_dir", "HF_PROVIDER_WORKDIR", "PRO_DATA_DIR", "HF_WORKDIR", "HFCORE_WORK_DIR"),
     ("log_dir", "HF_PROVIDER_LOGDIR", "PRO_LSF_LOGDIR", "HF_LOGDIR", "HFCORE_LOG_DIR"),
 )
@@ -291,7 +316,7 @@ def load_settings(
     own = _from_variables(environ, ((name, f"HFCORE_{name.upper()}") for name in _FREE))
     given = ibm | _from_toml(folders.conf_dir) | own | _from_flags(flags)
     values = {name: _read(_FREE[name].kind, each) for name, each in given.items()}
-    for name, each in _from_variables(environ, _OTHERS).items():
+    for name, each in (_from_script_options(environ) | _from_variables(environ, _OTHERS)).items():
         if name not in given:
             _read_other(name, each, values, given, warnings)
     if "credential_file" in values:
@@ -319,6 +344,13 @@ def _from_flags(flags: Mapping[str, str]) -> _Layer:
 
 def _from_variables(environ: Mapping[str, str], names: Iterable[tuple[str, str]]) -> _Layer:
     return {name: _Given(environ[key], key, key) for name, key in names if environ.get(key)}
+
+
+def _from_script_options(environ: Mapping[str, str]) -> _Layer:
+    """Read the proxy that LSF's `scriptOption` names in Java's words, as IBM's plug-in takes it."""
+    found = re.findall(r"-Dhttps\.proxy(Host|Port)=(\S+)", environ.get("SCRIPT_OPTIONS", ""))
+    key = "SCRIPT_OPTIONS"
+    return {f"proxy_{part.lower()}": _Given(value, key, f"{key}: https.proxy{part}") for part, value in found}
 
 
 def _from_toml(conf_dir: Path) -> _Layer:

@@ -24,8 +24,14 @@ class Journal(Protocol):
     request's steps once their outcome is stored in the request.
     """
 
-    def begin(self, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Intent:
-        """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before."""
+    def begin(
+        self, request_id: str, step: str, call: str, parameters: Mapping[str, Any], *, repeatable: bool = False
+    ) -> Intent:
+        """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before.
+
+        A `repeatable` call does no harm when it is sent again, and what it is for stands in the records: open, it is
+        forgotten once its process is dead and the request was looked after since.
+        """
 
     def done(self, intent: Intent, outcome: Mapping[str, Any]) -> Intent:
         """Write down what the cloud answered."""
@@ -49,6 +55,7 @@ class Intent:
         outcome: What the cloud answered, as the plug-in wrote it down; `None` while that is open.
         process: Who began it: host, boot id, pid and the pid's start time.
         replayed: True where `begin` found the step open from before: it may have reached the cloud already.
+        repeatable: Whether it may be sent any number of times, and is found anew in the records where it is needed.
     """
 
     request_id: str
@@ -60,6 +67,7 @@ class Intent:
     outcome: Mapping[str, Any] | None = None
     process: str = ""
     replayed: bool = False
+    repeatable: bool = False
 
 
 class Memory(Protocol):

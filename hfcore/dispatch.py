@@ -7,6 +7,7 @@ goes wrong in one group is told for its requests alone.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -147,6 +148,16 @@ class Dispatch:
             why = f"the plug-in of {request.provider_api} ({request.distribution}) can't be used"
             self._logger.warning("%s: %s; %s looks by tag", request.request_id, error, stand_in.name)
             return stand_in, f"{why}: {stand_in.name} found what carries the request's tag"
+
+    def capable(self, hook: str) -> Provider | None:
+        """Give a usable plug-in with an optional hook that holds for its whole cloud; the fallback's comes first."""
+        plugins = self._plugins()
+        for name in dict.fromkeys((FALLBACK_API, *plugins.names())):
+            with suppress(UnknownProvider, PluginUnusable):
+                provider = plugins.provider(name)
+                if provider.implements(hook):
+                    return provider
+        return None
 
     def each(
         self,

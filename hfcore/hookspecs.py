@@ -21,7 +21,10 @@ if TYPE_CHECKING:
         Check,
         Discovery,
         Event,
+        Fault,
+        Found,
         Machine,
+        Notice,
         Outcome,
         OwnedResource,
         PlannedCall,
@@ -60,7 +63,8 @@ REQUIRED = frozenset(
     }
 )
 """Hooks without which a provider plug-in is refused. Without `advance` nothing is ever left to do; without
-`reclaimed_instances` the cloud never takes a machine back."""
+`reclaimed_instances` the cloud never takes a machine back; without `find_instances` what no record names is left alone;
+without `receive_notices` and `forget_notices` there is no queue of messages."""
 
 hookspec = pluggy.HookspecMarker("hfcore")
 hookimpl = pluggy.HookimplMarker("hfcore")
@@ -200,16 +204,82 @@ def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[
 
 @hookspec(firstresult=True)
 def reclaimed_instances(  # type: ignore[empty-body]
-    machines: tuple[Machine, ...], context: Context
+    machines: tuple[Machine, ...], requests: tuple[Request, ...], context: Context
 ) -> tuple[Reclaim, ...]:
     """Find those of our live machines that the cloud is taking, or has taken, back.
 
     Args:
-        machines: Live machines of this API that Host Factory has not returned.
+        machines: Live machines of this API that Host Factory has not returned; each with its `notice`, if a message has
+            announced something of it.
+        requests: The requests that made them, once each.
         context: The context; its cache lets all plug-ins of a cloud share one answer.
 
     Returns:
-        One `Reclaim` for each such machine, with the moment.
+        One `Reclaim` for each such machine, with the moment. Of one that the cloud does not know, without status: the
+        core makes sure by `discover_instances` before it counts as gone.
+
+    Raises:
+        CloudError: The cloud could not be asked; nothing is taken back, the fault is told.
+
+    Example:
+        return ()
+    """
+
+
+@hookspec(firstresult=True)
+def find_instances(  # type: ignore[empty-body]
+    instance_ids: tuple[str, ...], request_ids: tuple[str, ...], context: Context
+) -> tuple[Found, ...]:
+    """Look for instances that no record names, whatever API of this cloud launched them. Optional.
+
+    Args:
+        instance_ids: Ids that Host Factory has given; they may be anything.
+        request_ids: Requests, by our tags, all of whose instances are looked for besides.
+        context: The context.
+
+    Returns:
+        One `Found` for each of `instance_ids`, and for each further instance of ours that these requests made.
+
+    Raises:
+        CloudError: The cloud could not be asked; nothing is known of them then.
+
+    Example:
+        return tuple(Found(instance_id=one) for one in instance_ids)
+    """
+
+
+@hookspec(firstresult=True)
+def receive_notices(context: Context) -> tuple[Notice, ...]:  # type: ignore[empty-body]
+    """Take messages on what the cloud takes back from the queue that the settings name. Optional.
+
+    Args:
+        context: The context.
+
+    Returns:
+        The messages of a bounded number of looks, those included that announce nothing. They come again later, until
+        `forget_notices` has them.
+
+    Raises:
+        CloudError: The queue could not be read.
+
+    Example:
+        return ()
+    """
+
+
+@hookspec(firstresult=True)
+def forget_notices(notices: tuple[Notice, ...], context: Context) -> tuple[Fault, ...]:  # type: ignore[empty-body]
+    """Let the queue forget messages, now that what they announce is stored. Optional, beside `receive_notices`.
+
+    Args:
+        notices: What `receive_notices` gave.
+        context: The context.
+
+    Returns:
+        Why some of them come again; that does no harm.
+
+    Raises:
+        CloudError: They all come again.
 
     Example:
         return ()
@@ -224,10 +294,30 @@ def owned_resources(context: Context) -> tuple[OwnedResource, ...]:  # type: ign
         context: The context; `owner` is the tag's value.
 
     Returns:
-        Instances, fleets, groups, launch templates, each with the request id of its tag.
+        Instances that are not ending, fleets and groups that may launch, launch templates; each with the request id of
+        its tag, and with its account, so that the core can tell whether its request lives there.
 
     Example:
         return (OwnedResource(kind="group", resource_id="hf-req-1", request_id="req-1"),)
+    """
+
+
+@hookspec(firstresult=True)
+def remove_owned(resources: tuple[OwnedResource, ...], context: Context) -> tuple[Fault, ...]:  # type: ignore[empty-body]
+    """Remove launch templates that nothing needs any more, for reconcile. Optional.
+
+    Args:
+        resources: Launch templates that `owned_resources` has listed. Whose they are is looked at once more.
+        context: The context.
+
+    Returns:
+        Why some of them still stand, each with the resource's id as its subject; gone already, or not ours, is none.
+
+    Raises:
+        CloudError: The cloud could not be asked; all of them stand.
+
+    Example:
+        return ()
     """
 
 

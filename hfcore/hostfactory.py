@@ -1,25 +1,29 @@
 """Own Host Factory's JSON, in and out: the one place with its camelCase. Pure.
 
 The shapes are those of IBM Spectrum Symphony 7.3.2, Host Factory, "Provider plug-in interfaces"; where a real trace
-differs from the page, both are accepted, and what the trace shows is printed.
+differs from the page, both are accepted, and what the trace shows is printed. LSF's resource connector gives and is
+told more; what it alone reads, `lsf` says in the functions here.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hfcore.errors import InputError
-from hfcore.lifecycle import Result, result
 from hfcore.models import RequestKind, RequestStatus
-from hfcore.service import MachineRef
+from hfcore.pairs import check_exports, join_pairs, split_pairs
+from hfcore.standing import Result, result
+from hfcore.views import MachineRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hfcore.models import Machine, Problem, Request
-    from hfcore.service import Answer, Reclaims, RequestView, TemplateView
+    from hfcore.store import State
+    from hfcore.views import Answer, Reclaims, RequestView, TemplateView
 
 Document = dict[str, Any]
 
@@ -36,13 +40,26 @@ STATUS_WORDS = {
 }
 """Host Factory's word for each request status."""
 
+ACCOUNT_TAG = "RC_ACCOUNT"
+"""The tag that keeps LSF's `rc_account` on each machine, as IBM's own plug-in does."""
+
+_LIFE_CYCLES = {"spot": "spot", "ondemand": "onDemand"}
+_LONGEST_TAG = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachinesWanted:
-    """What `requestMachines` asks for: so many units of a template."""
+    """What `requestMachines` asks for: so many units of a template.
+
+    Args:
+        tags: Tags of the machines, beside the template's.
+        user_data: What is exported to the start-up script, beside the template's; may be secret.
+    """
 
     template_id: str
     count: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+    user_data: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(text: str | bytes, source: str) -> Document:
@@ -71,6 +88,8 @@ def parse(text: str | bytes, source: str) -> Document:
 def machines_wanted(document: Document) -> MachinesWanted:
     """Read the input of `requestMachines`: `{"template": {"templateId": …, "machineCount": n}}`.
 
+    LSF may give `rc_account` and `userData` beside the template.
+
     Raises:
         InputError: A mandatory key is missing or has the wrong type.
     """
@@ -82,7 +101,12 @@ def machines_wanted(document: Document) -> MachinesWanted:
     template_id = template.get("templateId")
     if not isinstance(template_id, str) or not template_id:
         raise InputError(f"template.templateId: a text is needed, not {_kind(template_id)}")
-    return MachinesWanted(template_id=template_id, count=count_of(template.get("machineCount")))
+    return MachinesWanted(
+        template_id=template_id,
+        count=count_of(template.get("machineCount")),
+        tags=_account(document.get("rc_account")),
+        user_data=_exports(document.get("userData")),
+    )
 
 
 def count_of(value: object) -> int:
@@ -100,14 +124,14 @@ def count_of(value: object) -> int:
     return value
 
 
-def request_ids(document: Document) -> tuple[str, ...]:
+def request_ids(document: Document, *, lsf: bool = False) -> tuple[str, ...]:
     """Read the input of `getRequestStatus`: `{"requests": [{"requestId": …}]}`, or one object instead of the list.
 
     Raises:
-        InputError: `requests` is missing, or an entry has no `requestId`.
+        InputError: `requests` is missing, or an entry has no `requestId`; under LSF, the list is empty.
     """
     ids = []
-    for number, entry in enumerate(_entries(document, "requests")):
+    for number, entry in enumerate(_entries(document, "requests", lsf=lsf)):
         request_id = entry.get("requestId") if isinstance(entry, dict) else entry
         if not isinstance(request_id, str) or not request_id:
             raise InputError(f"requests[{number}].requestId: a text is needed, not {_kind(request_id)}")
@@ -115,19 +139,28 @@ def request_ids(document: Document) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def machine_refs(document: Document, *, needed: bool) -> tuple[MachineRef, ...]:
+def machine_refs(document: Document, *, needed: bool, lsf: bool = False) -> tuple[MachineRef, ...]:
     """Read `{"machines": [{"name": …, "machineId": …}]}`, or one object instead of the list; either key is enough.
 
     Args:
         document: The input.
         needed: Whether `machines` must be there (`requestReturnMachines`) or may be left out (`getReturnRequests`).
+        lsf: Whether LSF asks, where what is needed must not be empty.
 
     Raises:
-        InputError: `machines` is missing though needed, or an entry has neither key.
+        InputError: `machines` is missing or empty though needed, or an entry has neither key.
     """
     if not needed and document.get("machines") is None:
         return ()
-    return tuple(_machine_ref(entry, number) for number, entry in enumerate(_entries(document, "machines")))
+    entries = _entries(document, "machines", lsf=lsf and needed)
+    return tuple(_machine_ref(entry, number) for number, entry in enumerate(entries))
+
+
+def machines_by_hand(words: Iterable[str], state: State) -> Document:
+    """Write the input for machines as a person names them: by host name where a machine has that name, else by id."""
+    names = {machine.name for machine in state.machines()}
+    keys = {word: "name" if word in names and not state.machine(word) else "machineId" for word in words}
+    return {"machines": [{key: word} for word, key in keys.items()]}
 
 
 def templates_document(views: Iterable[TemplateView], problems: Iterable[Problem]) -> Document:
@@ -150,9 +183,9 @@ def failure_document(message: str) -> Document:
     return {"message": message}
 
 
-def status_document(views: Iterable[RequestView]) -> Document:
+def status_document(views: Iterable[RequestView], *, lsf: bool = False) -> Document:
     """Write the answer of `getRequestStatus`."""
-    return {"requests": [_request(view) for view in views]}
+    return {"requests": [_request(view, lsf=lsf) for view in views]}
 
 
 def return_requests_document(reclaims: Reclaims) -> Document:
@@ -184,12 +217,14 @@ def _template(view: TemplateView) -> Document:
     }
     if view.available is not None:
         document["availableNumber"] = view.available
-    if template.instance_tags:
-        document["instanceTags"] = _tags(template.instance_tags.items())
-    return document
+    if view.names:
+        document["requestedMachines"] = list(view.names)
+    if template.priority is not None:
+        document["priority"] = template.priority
+    return document | _tags(template.instance_tags)
 
 
-def _request(view: RequestView) -> Document:
+def _request(view: RequestView, *, lsf: bool) -> Document:
     request = view.request
     if request is None:
         status = "complete_with_error"
@@ -197,6 +232,9 @@ def _request(view: RequestView) -> Document:
     else:
         status = STATUS_WORDS[request.status]
         machines = [_machine(machine, request) for machine in view.machines]
+    if lsf:
+        more = (_for_lsf(machine, view.creators.get(machine.request_id)) for machine in view.machines)
+        machines = [one | another for one, another in zip(machines, more, strict=False)]
     return {"requestId": view.request_id, "status": status, "message": view.message, "machines": machines}
 
 
@@ -218,18 +256,60 @@ def _machine(machine: Machine, request: Request) -> Document:
         "cloudHostId": machine.instance_id,
         "message": message,
     }
-    tags = request.template.instance_tags if request.template and request.kind is RequestKind.CREATE else None
-    if tags:
-        document["instanceTags"] = _tags(tags.items())
-    return document
+    template = request.template if request.kind is RequestKind.CREATE else None
+    return document | _tags(template.instance_tags) if template else document
 
 
-def _tags(pairs: Iterable[tuple[str, str]]) -> str:
-    return ";".join(f"{key}={value}" for key, value in pairs)
+def _for_lsf(machine: Machine, creator: Request | None) -> Document:
+    """Give what LSF reads of a machine besides; of its creator in the archive, only what the machine keeps."""
+    template = creator.template if creator else None
+    return {
+        "publicDnsName": machine.public_dns,
+        "ncores": machine.cores,
+        "nthreads": machine.threads,
+        "lifeCycleType": _LIFE_CYCLES.get(machine.price_type, "onDemand"),
+        "template": creator.template_id if creator else "",
+        "requestId": machine.request_id,
+        "returnId": machine.return_id,
+        "rcAccount": template.instance_tags.get(ACCOUNT_TAG, "") if template else "",
+    }
 
 
-def _entries(document: Document, key: str) -> list[Any]:
+def _tags(tags: Mapping[str, str]) -> Document:
+    """Give `instanceTags`; a tag that `k=v;k=v` can't hold is left out."""
+    told = {key: value for key, value in tags.items() if not re.search("[=;]", key) and ";" not in value}
+    return {"instanceTags": join_pairs(told)} if told else {}
+
+
+def _account(value: object) -> Mapping[str, str]:
+    if value in (None, ""):
+        return {}
+    if not isinstance(value, str) or len(value) > _LONGEST_TAG or not value.isprintable():
+        raise InputError(f"rc_account: a text of at most {_LONGEST_TAG} characters is needed, not {_kind(value)}")
+    return {ACCOUNT_TAG: value}
+
+
+def _exports(value: object) -> Mapping[str, str]:
+    """Read `k=v;k=v`, or an object of texts; no value stands in an error, as it may be secret."""
+    if not value:
+        return {}
+    try:
+        pairs = split_pairs(value) if isinstance(value, str) else value
+        if not isinstance(pairs, dict) or not all(isinstance(each, str | int | float) for each in pairs.values()):
+            raise InputError("userData: k=v;k=v is needed, or an object of texts")
+        check_exports(pairs)
+    except ValueError as error:
+        raise InputError(f"userData: {error}") from None
+    found = {key: str(each) for key, each in pairs.items()}
+    if any(";" in each or not each.isprintable() for each in found.values()):
+        raise InputError("userData: a value holds a semicolon or a character that can't be printed")
+    return found
+
+
+def _entries(document: Document, key: str, *, lsf: bool = False) -> list[Any]:
     entries = document.get(key)
+    if lsf and entries == []:
+        raise InputError("Invalid input file.", hint=f"{key} is empty")
     if isinstance(entries, dict):
         return [entries]
     if isinstance(entries, list):

@@ -61,7 +61,9 @@ class IntentFolder:
         self._clock = clock
         self._lock_timeout = lock_timeout
 
-    def begin(self, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Intent:
+    def begin(
+        self, request_id: str, step: str, call: str, parameters: Mapping[str, Any], *, repeatable: bool = False
+    ) -> Intent:
         """Write down, synced, that `call` is about to be sent with `parameters`; or give the step begun before.
 
         A step found open is the caller's from now on, with the parameters and the token of then. `begun_at` then is
@@ -84,6 +86,7 @@ class IntentFolder:
                 token=_token(self._owner, request_id, step),
                 begun_at=self._clock.now(),
                 process=this_process(),
+                repeatable=repeatable,
             )
             _write(path, intent)
         return intent
@@ -346,6 +349,7 @@ def _write(path: Path, intent: Intent) -> None:
         "process": intent.process,
         "parameters": intent.parameters,
         "outcome": intent.outcome,
+        **({"repeatable": True} if intent.repeatable else {}),
     }
     replace_file(path, (JSONEncoder(indent=2).encode(record) + "\n").encode("ascii"))
 
@@ -379,4 +383,5 @@ def _decode(text: str) -> Intent:
         parameters=parameters,
         begun_at=decode_time(record.get("begun_at")),
         outcome=outcome,
+        repeatable=record.get("repeatable") is True,
     )

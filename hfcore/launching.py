@@ -18,7 +18,7 @@ from hfcore.errors import (
     StoreUntrusted,
     TemplateError,
 )
-from hfcore.journal import this_process
+from hfcore.journal import is_dead, this_process
 from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
 from hfcore.usage import UNLIMITED, finished_before, units_in_use
 
@@ -136,6 +136,8 @@ class Launching:
     def forget_answered(self, request: Request, looked_at: datetime | None) -> None:
         """Forget a request's intents once what they have done is stored; while one is open, all are still needed.
 
+        One that may be repeated is needed no longer once its process is dead: what it was for stands in the records.
+
         Args:
             request: The request.
             looked_at: When the cloud was asked about it; what other calls began later may be stored nowhere yet.
@@ -143,11 +145,16 @@ class Launching:
 
         def is_stored(intent: Intent) -> bool:
             ours = intent.process == this_process()
-            return intent.outcome is not None and (ours or (looked_at is not None and intent.begun_at < looked_at))
+            seen = ours or (looked_at is not None and intent.begun_at < looked_at)
+            return seen and (intent.outcome is not None or (intent.repeatable and self._is_dead(intent)))
 
         over = request.cleaned or (request.kind is RequestKind.RETURN and not lifecycle.is_open(request))
         if over or all(map(is_stored, self._journal.steps(request.request_id))):
             self._journal.forget(request.request_id)
+
+    def _is_dead(self, intent: Intent) -> bool:
+        now, foreign_after = self._clock.now(), self._settings.foreign_after_sec
+        return is_dead(intent.process, begun_at=intent.begun_at, now=now, foreign_after=foreign_after)
 
     def give_up(self, request: Request) -> bool:
         """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be looked for."""

@@ -6,13 +6,13 @@ units: a machine of weight 1 is one unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -29,6 +29,8 @@ AllocationStrategy = Literal[
     "priceCapacityOptimized",
 ]
 OnDemandStrategy = Literal["lowestPrice", "prioritized"]
+Tenancy = Literal["default", "dedicated", "host"]
+InterfaceType = Literal["efa", "interface"]
 
 
 class RequestKind(StrEnum):
@@ -92,12 +94,14 @@ class Fault:
         message: A sentence for people; holds no secret and no user data.
         kind: What the code means for what to do next.
         subject: What it happened to (a pool, an instance, a resource); empty for the request as a whole.
+        hint: What the code means and what to do now, for people; follows from the code.
     """
 
     code: str
     message: str
     kind: FaultKind = FaultKind.UNKNOWN
     subject: str = ""
+    hint: str = field(default="", compare=False)
 
     @property
     def retryable(self) -> bool:
@@ -106,7 +110,17 @@ class Fault:
 
     def __str__(self) -> str:
         where = f" ({self.subject})" if self.subject else ""
-        return f"{self.code}{where}: {self.message}"
+        what_now = f" ({self.hint})" if self.hint else ""
+        return f"{self.code}{where}: {self.message}{what_now}"
+
+
+def told_once(faults: Iterable[Fault]) -> tuple[str, ...]:
+    """Give faults in words, of those with the same hint the last one with it. Pure."""
+    kept = tuple(faults)
+    last = {fault.hint: place for place, fault in enumerate(kept)}
+    return tuple(
+        str(fault if last[fault.hint] == place else replace(fault, hint="")) for place, fault in enumerate(kept)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +134,7 @@ class Problem:
         hint: What to do about it.
         template_id: The template; filled in by the core where a plug-in leaves it empty.
         source: The file; filled in by the core.
+        passing: Whether it may be another one at the next call, so that it must not be kept.
     """
 
     field: str
@@ -128,6 +143,7 @@ class Problem:
     hint: str = ""
     template_id: str = ""
     source: str = ""
+    passing: bool = False
 
     def __str__(self) -> str:
         place = ": ".join(part for part in (self.source, self.template_id, self.field) if part)
@@ -138,8 +154,9 @@ class Problem:
 class Template:
     """One kind of machine that Host Factory may ask for.
 
-    The fields are those of IBM's AWS plug-in in snake case (Host Factory, `awsprov_templates.json` reference), beside
-    `provider_api` and `fleet_type`, which are ours. What a file leaves out is `None` or empty.
+    The fields are those of IBM's AWS plug-in in snake case (Host Factory, `awsprov_templates.json` reference) and of
+    LSF's resource connector, beside ours. What a file leaves out is `None` or empty. Two are secret in whole or in
+    part: `user_data`, and `UserData` in `launch_template_data`; neither is ever stored (`without_user_data`).
 
     Args:
         template_id: At most 64 of `0-9A-Za-z-_`.
@@ -159,6 +176,16 @@ class Template:
         instance_profile: Name or ARN.
         user_data_script: Path of the start-up script.
         fleet_role: ARN of the role that Spot Fleet works with.
+        efa_count: Elastic Fabric Adapters of each machine, one on each network card.
+        user_data: `k=v;k=v`, exported to the start-up script.
+        priority: LSF's own; told to the caller, without effect in the cloud.
+        host_id: The Dedicated Host to launch on, or by `host_resource_group_arn` a group of such.
+        capacity_reservation: `cr-…`, the ARN of a group of reservations, or a preference such as `open`.
+        ec2_fleet_config: Path of a JSON file of CreateFleet's parameters.
+        instance_requirements: What machines must have, in place of `vm_types`, as EC2's `InstanceRequirements`.
+        launch_template_data: Goes over the launch template's data last, as EC2's `RequestLaunchTemplateData`.
+        api_parameters: Goes over the launching call's parameters last: by operation, or flat.
+        withheld: Hash of the user data that a stored template lacks; empty in one that was read from its file.
         extra: Fields of the file that hfcore does not know; a plug-in may claim some by its `template_fields`.
     """
 
@@ -190,6 +217,22 @@ class Template:
     user_data_script: str | None = None
     launch_template_id: str | None = None
     launch_template_version: str | None = None
+    ebs_optimized: bool | None = None
+    placement_group_name: str | None = None
+    placement_partition: int | None = None
+    tenancy: Tenancy | None = None
+    host_id: str | None = None
+    host_resource_group_arn: str | None = None
+    interface_type: InterfaceType | None = None
+    efa_count: int | None = None
+    user_data: str | None = None
+    priority: int | None = None
+    capacity_reservation: str | None = None
+    ec2_fleet_config: str | None = None
+    instance_requirements: Mapping[str, Any] = field(default_factory=dict)
+    launch_template_data: Mapping[str, Any] = field(default_factory=dict)
+    api_parameters: Mapping[str, Any] = field(default_factory=dict)
+    withheld: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -264,10 +307,13 @@ class Machine:
         name: The host name by which it joins the cluster; names may repeat, ids do not.
         launch_time: When the cloud launched it.
         price_type: `ondemand` or `spot`.
+        cores: Cores of its processors, with so many threads each; 0 while that is not known.
         weight: Units that it counts for.
         observed_at: Start of the cloud call that saw it so; the newer observation wins.
         listed: Whether the cloud has listed it since its creation; absent afterwards means gone.
         return_id: The return that it belongs to, once Host Factory has given it back.
+        discarded: Whether it was ended here, as late or pending for too long: Host Factory never had it.
+        notice: What a message of the cloud's has announced of it.
         message: Why it is not running, where the cloud says.
     """
 
@@ -283,11 +329,15 @@ class Machine:
     launch_time: datetime | None = None
     instance_type: str = ""
     price_type: str = ""
+    cores: int = 0
+    threads: int = 0
     zone: str = ""
     weight: float = 1.0
     observed_at: datetime
     listed: bool = False
     return_id: str = ""
+    discarded: bool = False
+    notice: Reclaim | None = None
     message: str = ""
 
 
@@ -311,6 +361,8 @@ class Instance:
     launch_time: datetime | None = None
     instance_type: str = ""
     price_type: str = ""
+    cores: int = 0
+    threads: int = 0
     zone: str = ""
     weight: float = 1.0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -422,7 +474,8 @@ class Reclaim:
     Args:
         code: The cloud's own word for it, such as `instance-terminated-no-capacity`.
         at: When the machine stops; `None` if it is gone already or the cloud does not say.
-        status: The machine's state as it was seen; `None` if the cloud no longer knows it.
+        status: The machine's state as it was seen; `None` if the cloud does not know it, which is still to be made sure
+            of; a message names none unless it is about that.
     """
 
     instance_id: str
@@ -433,20 +486,65 @@ class Reclaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One message that the cloud has sent about what it takes back.
+
+    Args:
+        receipt: By which the cloud forgets the message.
+        reclaim: What it announces; `None` for one that announces nothing, or that can't be read.
+    """
+
+    receipt: str
+    reclaim: Reclaim | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the cloud shows of an instance that no record names.
+
+    Args:
+        known: Whether the cloud knows the id.
+        ours: Whether it carries our owner tag.
+        instance: The instance, if it is ours.
+        request_id: The request that made it, by its tags.
+        template: What its tags and its resource tell of that request's template; a template id may be missing.
+        provider_api: What launched it.
+        refills: Whether its resource replaces a machine that dies.
+        account_id: The account that answered, if the answer tells.
+    """
+
+    instance_id: str
+    known: bool = False
+    ours: bool = False
+    instance: Instance | None = None
+    request_id: str = ""
+    template: Template | None = None
+    provider_api: str = ""
+    refills: bool = False
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedResource:
     """Something in the cloud that carries our owner tag.
 
     Args:
         kind: `instance`, `fleet`, `spot-fleet`, `group`, `launch-template`, or a plug-in's own word.
+        form: What sort of its kind it is, such as the type of an EC2 fleet.
         status: The cloud's word for its state.
+        account_id: The account in which it is; empty if the answer does not tell.
+        launch_templates: Names and ids of the launch templates that it launches from, or that it is.
     """
 
     kind: str
     resource_id: str
     request_id: str = ""
     template_id: str = ""
+    form: str = ""
     status: str = ""
     created_at: datetime | None = None
+    account_id: str = ""
+    launch_templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,6 +586,9 @@ class ProviderInfo:
         iam_actions: Permissions that it needs, in the cloud's spelling.
         operations: Cloud operations that it calls, as `service:Operation`.
         template_fields: Template fields (as files spell them) that it honours, its own ones included.
+        without_effect: Template fields that do nothing on this API, each with the reason: a warning.
+        refused_fields: Template fields that this API can't honour, each with the reason: an error, as the request would
+            mean something else than asked.
         call_budgets: What is measured to its most cloud calls, in words, for people and for the contract suite.
     """
 
@@ -498,6 +599,8 @@ class ProviderInfo:
     iam_actions: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     template_fields: tuple[str, ...] = ()
+    without_effect: Mapping[str, str] = field(default_factory=dict)
+    refused_fields: Mapping[str, str] = field(default_factory=dict)
     call_budgets: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -19,6 +19,9 @@ from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownP
 from hfcore.models import (
     Check,
     Discovery,
+    Fault,
+    Found,
+    Notice,
     Outcome,
     OwnedResource,
     PlannedCall,
@@ -135,13 +138,38 @@ class Provider:
         """Call the hook of this name."""
         return self._several("release_instances", Released, releases=releases, context=context)
 
-    def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
+    def reclaimed_instances(
+        self, machines: tuple[Machine, ...], requests: tuple[Request, ...], context: Context
+    ) -> tuple[Reclaim, ...]:
         """Call the hook of this name."""
-        return self._several("reclaimed_instances", Reclaim, machines=machines, context=context)
+        return self._several("reclaimed_instances", Reclaim, machines=machines, requests=requests, context=context)
+
+    def find_instances(
+        self, instance_ids: tuple[str, ...], request_ids: tuple[str, ...], context: Context
+    ) -> tuple[Found, ...]:
+        """Call the hook of this name."""
+        asked = {"instance_ids": instance_ids, "request_ids": request_ids}
+        return self._several("find_instances", Found, **asked, context=context)
+
+    def receive_notices(self, context: Context) -> tuple[Notice, ...]:
+        """Call the hook of this name."""
+        return self._several("receive_notices", Notice, context=context)
+
+    def forget_notices(self, notices: tuple[Notice, ...], context: Context) -> tuple[Fault, ...]:
+        """Call the hook of this name."""
+        return self._several("forget_notices", Fault, notices=notices, context=context)
+
+    def implements(self, hook: str) -> bool:
+        """Tell whether the plug-in has an optional hook."""
+        return _is_hook(self._manager, self._plugin, hook)
 
     def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
         """Call the hook of this name."""
         return self._several("owned_resources", OwnedResource, context=context)
+
+    def remove_owned(self, resources: tuple[OwnedResource, ...], context: Context) -> tuple[Fault, ...]:
+        """Call the hook of this name."""
+        return self._several("remove_owned", Fault, resources=resources, context=context)
 
     def plan(self, request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
         """Call the hook of this name."""
@@ -417,7 +445,7 @@ def _ask_info(module: ModuleType) -> ProviderInfo:
     return info
 
 
-def _is_hook(manager: pluggy.PluginManager, module: ModuleType, name: str) -> bool:
+def _is_hook(manager: pluggy.PluginManager, module: object, name: str) -> bool:
     return hasattr(module, name) and manager.parse_hookimpl_opts(module, name) is not None
 
 

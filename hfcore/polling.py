@@ -6,12 +6,12 @@ taken in again on the store, re-read under its lock. An unchanged look writes no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hfcore import lifecycle, worklist
+from hfcore import lifecycle, observing, worklist
 from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError
+from hfcore.findings import Findings, Looked
 from hfcore.journal import this_process
 from hfcore.models import RequestKind, RequestStatus
 from hfcore.tending import Tending, movable
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from hfcore.config import Settings
     from hfcore.context import Clock
-    from hfcore.dispatch import Answers, Dispatch
+    from hfcore.dispatch import Dispatch
     from hfcore.journal import Claims, IntentFolder
     from hfcore.launching import Launching
-    from hfcore.models import Discovery, Instance, Outcome, Release, Released, Request
+    from hfcore.models import Discovery, Instance, Outcome, Release, Request
     from hfcore.plugins import Provider
     from hfcore.store import State, Store
 
@@ -33,51 +33,6 @@ PATIENCE = 5.0
 """Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
 
 ANOTHER_CALL = "another call is at work on it: it is gone on with at the next one"
-
-
-@dataclass(slots=True, kw_only=True)
-class Findings:
-    """What one look has found and done so far, to be taken in on a draft and then on the store.
-
-    Args:
-        at: When the look began.
-        asked: Ids of the requests that somebody asked about.
-        discoveries: What the plug-ins showed, by the id of the question.
-        questions: What was asked about, by the id of the question; a return is asked about in several parts.
-        released: What became of the machines that were to be ended, with the reason by instance id.
-        frozen: Ids of requests whose resource launches nothing more.
-        cleaned: Ids of requests of which nothing stands any more.
-        notes: Request id to sentences for people: faults, and what is odd.
-    """
-
-    at: datetime
-    asked: frozenset[str] = frozenset()
-    discoveries: tuple[Discovery, ...] = ()
-    questions: dict[str, Request] = field(default_factory=dict)
-    released: list[Released] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
-    frozen: set[str] = field(default_factory=set)
-    cleaned: set[str] = field(default_factory=set)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-
-    def unanswered(self) -> frozenset[str]:
-        """Name the requests for machines of which a plug-in was asked, and that it shows nothing of."""
-        shown = {discovery.request_id for discovery in self.discoveries}
-        asked = (key for key, question in self.questions.items() if question.kind is RequestKind.CREATE)
-        return frozenset(asked).difference(shown)
-
-    def note(self, question_id: str, sentence: str) -> None:
-        """Add a sentence, once."""
-        sentences = self.notes.setdefault(worklist.asked_about(question_id), [])
-        if sentence and sentence not in sentences:
-            sentences.append(sentence)
-
-    def note_all(self, answers: Answers[Any]) -> None:
-        """Add the faults and notes of plug-in answers."""
-        for request_id, error in answers.faults.items():
-            self.note(request_id, str(error))
-        for request_id, sentence in answers.notes.items():
-            self.note(request_id, sentence)
 
 
 class Polling:
@@ -101,22 +56,25 @@ class Polling:
         self._launching = launching
         self._clock = clock
         self._name_of = name_of
-        self._tending = Tending(journal, foreign_after=2.0 * settings.call_timeout_sec)
+        self._tending = Tending(journal, foreign_after=settings.foreign_after_sec)
         self._pending_timeout = timedelta(seconds=settings.instance_pending_timeout_sec)
 
-    def look_after(self, request_ids: Iterable[str]) -> Mapping[str, str]:
+    def look_after(self, request_ids: Iterable[str], *, asked: bool = True, draft: State | None = None) -> Looked:
         """Bring the named requests, and a few that need something done, up to date.
 
-        Returns:
-            Request id to what people should know about this look: faults, and what is odd.
+        Args:
+            request_ids: The requests.
+            asked: Whether somebody who knows their ids asks about them.
+            draft: A draft of the store that the caller has just read, if it has.
 
         Raises:
             StoreError: The store can't be trusted or written.
         """
-        found = Findings(at=self._clock.now(), asked=frozenset(request_ids))
+        named = frozenset(request_ids)
+        found = Findings(at=self._clock.now(), asked=named if asked else frozenset())
         with self._journal.claims() as claims:
-            draft, begun = self._store.draft(), self._journal.requests()
-            tended = self._tending.tended(draft, found.asked, begun, found.at)
+            draft, begun = draft or self._store.draft(), self._journal.requests()
+            tended = self._tending.tended(draft, named, begun, found.at)
             ours = _claimed(claims, movable(draft, tended, begun), found)
             if not self._store.is_current(draft):  # another call may have gone on with one of them just now
                 draft = self._store.draft()
@@ -129,13 +87,13 @@ class Polling:
         """End the machines of a return that this call has stored, without asking about them first.
 
         Returns:
-            What `look_after` does.
+            The notes of `Looked`.
         """
         found = Findings(at=self._clock.now())
         with self._journal.claims() as claims:
-            return self._act(self._store.draft(), (return_id,), found, claims)
+            return self._act(self._store.draft(), (return_id,), found, claims).notes
 
-    def _act(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> Mapping[str, str]:
+    def _act(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> Looked:
         """Do in the cloud what the findings ask for, then store it all at once."""
         found.reasons = self._take_in_discoveries(draft, found)
         creates = worklist.creators(draft, tended)
@@ -143,13 +101,15 @@ class Polling:
         self._end_machines(draft, tended, found, claims)
         self._clean(draft, creates, found)
         self._close_returns(draft, found, tended)
+        stored = draft
         if draft.changed:
-            with self._store.transaction() as state:
-                self._take_in_discoveries(state, found)
-                self._take_in_outcomes(state, found)
-                self._close_returns(state, found, tended)
+            with self._store.transaction() as stored:
+                self._take_in_discoveries(stored, found)
+                self._take_in_outcomes(stored, found)
+                self._close_returns(stored, found, tended)
         self._forget(draft, (*creates, *tended), found, claims)
-        return {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
+        notes = {request_id: "; ".join(sentences) for request_id, sentences in found.notes.items() if sentences}
+        return Looked(state=stored, notes=notes)
 
     def _forget(self, draft: State, request_ids: Iterable[str], found: Findings, claims: Claims) -> None:
         """Forget answered intents, but not those whose answer another call is about to store."""
@@ -230,17 +190,17 @@ class Polling:
 
     def _take_in_return(self, state: State, request: Request, discovery: Discovery, found: Findings) -> None:
         question = found.questions[discovery.request_id]
-        notice = lifecycle.other_account(question, discovery)
+        notice = observing.other_account(question, discovery)
         if notice:
             found.note(request.request_id, notice)
             return
         asked = tuple(filter(None, map(state.machine, question.machine_ids)))
-        state.save_batch(lifecycle.observe_return(request, asked, discovery, now=found.at, name_of=self._name_of))
+        state.save_batch(observing.observe_return(request, asked, discovery, now=found.at, name_of=self._name_of))
 
     def _take_in_create(
         self, state: State, request: Request, discovery: Discovery, found: Findings
     ) -> Mapping[str, str]:
-        observed = lifecycle.observe(
+        observed = observing.observe(
             request,
             state.machines_of(request),
             discovery,
@@ -254,20 +214,23 @@ class Polling:
         return observed.unwanted
 
     def _freeze(self, draft: State, creates: tuple[str, ...], found: Findings) -> None:
-        """Stop the launching of what has ended; before its machines are ended, so that none comes in their place."""
-        due = tuple(r for r in filter(None, map(draft.request, creates)) if lifecycle.needs_freezing(r))
+        """Stop the launching of what has ended; before its machines are ended, so that none comes in their place.
+
+        Another account, in which there is nothing to stop, would call that done. And it is done only once all is known
+        that was launched before: what is frozen is looked for no more.
+        """
+        shown = {discovery.request_id: discovery for discovery in found.discoveries}
+        ended = (r for r in filter(None, map(draft.request, creates)) if lifecycle.needs_freezing(r))
+        due = tuple(r for r in ended if not observing.other_account(r, shown.get(r.request_id)))
         answers = self._dispatch.each(due, _itself, lambda p, r, c: p.stop_launching(r, c))
         found.note_all(answers)
-        found.frozen = self._done(answers.results, found)
+        found.frozen = self._done(answers.results, found).intersection(shown)
         self._take_in_outcomes(draft, found)
 
     def _end_machines(self, draft: State, tended: tuple[str, ...], found: Findings, claims: Claims) -> None:
         """End what is unwanted, and what open returns name and is not ending yet."""
         returns = _claimed(claims, worklist.open_returns(draft, tended), found)
-        releases = (
-            *worklist.unwanted_releases(draft, found.reasons),
-            *worklist.return_releases(draft, sorted(returns)),
-        )
+        releases = worklist.releases(draft, sorted(returns), found.reasons)
         releases = self._unhindered(draft, releases, found, claims)
         answers = self._dispatch.each(releases, _request_of_release, lambda p, r, c: p.release_instances(r, c))
         returns_of: dict[str, set[str]] = {}

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from hfcore.errors import StoreError, StoreUntrusted
 from hfcore.files import RESTORE_HINT
-from hfcore.models import Fault, FaultKind, Machine, MachineStatus, Request, RequestKind, RequestStatus, Template
+from hfcore.models import (
+    Fault,
+    FaultKind,
+    Machine,
+    MachineStatus,
+    Reclaim,
+    Request,
+    RequestKind,
+    RequestStatus,
+    Template,
+)
+from hfcore.withheld import without_user_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -79,12 +90,12 @@ def decode_machine(key: str, record: Mapping[str, Any]) -> Machine:
 
 
 def template_to_record(template: Template) -> Json:
-    """Give the JSON object of a template.
+    """Give the JSON object of a template, without its user data.
 
     Raises:
         ValueError: A value in it is not a JSON value.
     """
-    return _encode(_TEMPLATE, template)
+    return _encode(_TEMPLATE, without_user_data(template))
 
 
 def template_from_record(record: object) -> Template:
@@ -351,16 +362,19 @@ _KINDS: Final[dict[str, tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
     "MachineStatus": (str, _word_of(MachineStatus)),
     "FaultKind": (str, _word_of(FaultKind)),
     "Template": (template_to_record, template_from_record),
+    "Reclaim": (lambda value: _encode(_RECLAIM, value), lambda value: _decode(_RECLAIM, value)),
     # Which words are right is the template reader's business; a stored one was right when it was stored.
     "FleetType": (None, _text),
     "PriceType": (None, _text),
     "VolumeType": (None, _text),
     "AllocationStrategy": (None, _text),
     "OnDemandStrategy": (None, _text),
+    "Tenancy": (None, _text),
+    "InterfaceType": (None, _text),
 }
 
 
-def _shape(cls: type[Request | Machine | Template | Fault], always: tuple[str, ...] = ()) -> _Shape:
+def _shape(cls: type[Request | Machine | Template | Fault | Reclaim], always: tuple[str, ...] = ()) -> _Shape:
     known = {field.name: field for field in fields(cls)}
     order = (*always, *(name for name in known if name not in always))
     rows, decoders, mandatory = [], {}, set(always)
@@ -377,6 +391,7 @@ def _shape(cls: type[Request | Machine | Template | Fault], always: tuple[str, .
 
 
 _FAULT: Final[_Shape] = _shape(Fault)
+_RECLAIM: Final[_Shape] = _shape(Reclaim)
 _TEMPLATE: Final[_Shape] = _shape(Template)
 _REQUEST: Final = _shape(Request, ("request_id", "kind", "resource_ids", "machine_ids", "provider_api", "status"))
 _MACHINE: Final = _shape(Machine, ("instance_id", "request_id", "resource_id", "status"))

@@ -5,22 +5,22 @@ What a use case does not need is not imported: listing templates and answering f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from hfcore import lifecycle
-from hfcore.errors import HfcoreError, InputError
-from hfcore.models import Event, Problem, Reclaim, Request, RequestKind, RequestStatus, Severity
+from hfcore import lifecycle, standing
+from hfcore.errors import CloudError, HfcoreError, InputError, PluginCallError
+from hfcore.models import EMPTY, Event, Problem, Request, RequestKind, RequestStatus, Severity
 from hfcore.naming import host_name_by
+from hfcore.pairs import join_pairs, split_pairs
 from hfcore.store import open_store
 from hfcore.templates import load_templates
-from hfcore.usage import UNLIMITED, units_in_use
+from hfcore.usage import UNLIMITED, live_names, units_in_use
+from hfcore.views import Answer, Cancelled, MachineRef, Reclaims, RequestView, TemplateView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from logging import Logger
 
     from hfcore.config import Settings
@@ -28,73 +28,17 @@ if TYPE_CHECKING:
     from hfcore.dispatch import Dispatch
     from hfcore.journal import IntentFolder
     from hfcore.launching import Launching
-    from hfcore.models import Machine, Template
+    from hfcore.models import Template
     from hfcore.plugins import Plugins
     from hfcore.polling import Polling
+    from hfcore.returning import Returning
     from hfcore.store import State
+    from hfcore.strangers import Strangers
     from hfcore.templates import TemplateSet
 
 
 MOST_UNITS = 10_000
 """Most units of one request, as of `maxNumber` (Host Factory) and of one fleet (EC2 quotas)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineRef:
-    """A machine as Host Factory names it: by host name, by id, or by both; the id decides."""
-
-    name: str = ""
-    machine_id: str = ""
-
-    def __str__(self) -> str:
-        return self.machine_id or self.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateView:
-    """A template that Host Factory may ask for.
-
-    Args:
-        available: Units that may still be asked for; `None` without limit.
-    """
-
-    template: Template
-    available: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What Host Factory is told at once: the id to ask about, and a sentence."""
-
-    request_id: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestView:
-    """One request as it stands; `request` is `None` for an unknown id."""
-
-    request_id: str
-    request: Request | None
-    machines: tuple[Machine, ...] = ()
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReclaimView:
-    """A machine that the cloud takes back; `grace_seconds` is what remains until then, 0 if it is gone."""
-
-    machine: Machine
-    message: str
-    grace_seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reclaims:
-    """All machines that the cloud takes back, and a sentence where not everything could be asked."""
-
-    views: tuple[ReclaimView, ...]
-    message: str
 
 
 class Service:
@@ -137,23 +81,37 @@ class Service:
     @cached_property
     def templates(self) -> TemplateSet:
         """The instance's templates, read afresh once a call."""
-        return load_templates(
+        found = load_templates(
             self.settings,
             claimed=lambda: self.plugins.template_fields(),  # noqa: PLW0108 - a cached parse needs no plug-in
             check=self._check_template,
             fingerprint=self._fingerprint(),
         )
+        return _as_lsf_reads(found) if self.settings.under_lsf else found
 
     def available_templates(self) -> tuple[TemplateView, ...]:
         """List what Host Factory may ask for, and how much of it is left."""
         state = self.store.read()
+        names = live_names(state)
         return tuple(
-            TemplateView(template=template, available=_available(state, template))
+            TemplateView(
+                template=template,
+                available=_available(state, template),
+                names=names.get(template.template_id, ()),
+            )
             for template in self.templates.templates
         )
 
-    def request_machines(self, template_id: str, count: int) -> Answer:
+    def request_machines(
+        self, template_id: str, count: int, *, tags: Mapping[str, str] = EMPTY, user_data: Mapping[str, str] = EMPTY
+    ) -> Answer:
         """Ask the cloud for `count` units of a template.
+
+        Args:
+            template_id: The template.
+            count: Units.
+            tags: Tags of the machines, over the template's own.
+            user_data: What is exported to the start-up script, over the template's own; stored nowhere.
 
         Returns:
             The id of the stored request. It may be that the cloud has not answered: the message says so.
@@ -167,7 +125,7 @@ class Service:
         """
         if not 1 <= count <= MOST_UNITS:
             raise InputError(f"machineCount: a number from 1 to {MOST_UNITS} is needed, not {count}")
-        template = self.templates.require(template_id)
+        template = _with_more(self.templates.require(template_id), tags, user_data)
         request, note = self._launching.launch(template, count)
         self._notify("request.created", request.request_id, {"template_id": template_id, "target": count})
         self._look_after_others()
@@ -181,49 +139,55 @@ class Service:
             StoreError: The store can't be trusted, or what was seen can't be written.
         """
         asked = tuple(dict.fromkeys(request_ids))
-        state = self.store.read()
+        state = self.store.draft()
         before = {request_id: state.request(request_id) for request_id in asked}
         notes: Mapping[str, str] = {}
         if any(before.values()):
-            notes = self._polling.look_after(asked)
-            state = self.store.read()
+            looked = self._polling.look_after(asked, draft=state)
+            state, notes = looked.state, looked.notes
         views = tuple(self._view(state, request_id, notes.get(request_id, "")) for request_id in asked)
         self._notify_ended(before, views)
         return views
 
+    def cancel(self, request_ids: tuple[str, ...]) -> tuple[Cancelled, ...]:
+        """End open requests for machines: nothing more is launched for them; what runs stays.
+
+        Returns:
+            Each as it now stands. What the cloud refuses is tried again at later calls.
+
+        Raises:
+            InputError: An id is unknown, is a return's, or its request is just being created; nothing is changed.
+            StoreError: The store can't be trusted or written.
+        """
+        from hfcore.cancelling import to_be_cancelled
+
+        before = self.request_status(request_ids)  # what has ended meanwhile has nothing to be cancelled
+        now = self._clock.now()
+        with self.store.transaction() as state:
+            named = to_be_cancelled(state, before, now, self.settings.foreign_after_sec)
+            for request in named:
+                state.save_request(lifecycle.cancelled(request, state.machines_of(request), now))
+        after = {view.request_id: view for view in self.request_status(tuple(one.request_id for one in named))}
+        for request_id in after:
+            self._notify("request.ended", request_id, {"status": RequestStatus.CANCELLED})
+        return tuple(Cancelled(view=after.get(view.request_id, view), done=view.request_id in after) for view in before)
+
     def request_return(self, machines: tuple[MachineRef, ...]) -> Answer:
-        """Take machines back, and end exactly these.
+        """Take machines back, and end exactly these; what no record names is asked of the cloud.
 
         Returns:
             The id of the stored return. What the cloud refuses stays `executing`, and is tried again at each poll.
 
         Raises:
             InputError: Two live machines have a name that was given without id; nothing is stored.
-            StoreError: The store can't be trusted or written; the cloud was not asked.
+            CloudError: The cloud could not be asked about machines that no record names; nothing is stored.
+            StoreError: The store can't be trusted or written; nothing was ended.
         """
-        from hfcore.journal import this_process
-
-        request_id = f"ret-{uuid4()}"
-        with self.store.transaction() as state:
-            found, unknown = _find_machines(state, machines)
-            returned = tuple(lifecycle.given_back(machine, request_id) for machine in found)
-            now = self._clock.now()
-            request = Request(
-                request_id=request_id,
-                kind=RequestKind.RETURN,
-                status=RequestStatus.IN_PROGRESS,
-                target=len(returned),
-                machine_ids=tuple(machine.instance_id for machine in returned),
-                created_at=now,
-                deadline=now + timedelta(minutes=self.settings.request_expiry_minutes),
-                process=this_process(),
-            )
-            state.save_batch(returned)
-            state.save_request(lifecycle.closed_return(request, returned, now))
-        note = self._polling.carry_out_return(request_id).get(request_id, "") if returned else ""
-        self._notify("return.created", request_id, {"machine_ids": list(request.machine_ids)})
+        request, said = self._returning.take_back(machines)
+        note = self._polling.carry_out_return(request.request_id).get(request.request_id, "") if request.target else ""
+        self._notify("return.created", request.request_id, {"machine_ids": list(request.machine_ids)})
         self._look_after_others()
-        return Answer(request_id=request_id, message=_return_message(returned, unknown, note))
+        return Answer(request_id=request.request_id, message="; ".join(part for part in (*said, note) if part))
 
     def return_requests(self, machines: tuple[MachineRef, ...]) -> Reclaims:
         """Name the machines that the cloud takes back, and that Host Factory has not returned.
@@ -232,52 +196,20 @@ class Service:
             machines: The hosts that Host Factory knows; none means all.
 
         Raises:
-            StoreError: The store can't be trusted.
+            StoreError: The store can't be trusted, or what was seen can't be written.
         """
-        state = self.store.read()
-        names, ids = {ref.name for ref in machines if not ref.machine_id}, {ref.machine_id for ref in machines}
-        known = (m for m in state.machines() if not machines or m.instance_id in ids or m.name in names)
-        ours = tuple(machine for machine in known if not machine.return_id)
-        gone = [m for m in ours if m.status in lifecycle.ENDING]
-        views = [ReclaimView(machine=m, message=m.message or "it has ended", grace_seconds=0) for m in gone]
-        live = tuple(m for m in ours if m.status not in lifecycle.ENDING)
-        reclaims, message = self._ask_reclaims(state, live) if live else ((), "")
-        views += self._reclaim_views(self._not_given_back(live) if reclaims else (), reclaims)
+        from hfcore.reclaiming import Reclaiming
+
+        found = Reclaiming(
+            settings=self.settings,
+            store=self.store,
+            dispatch=self._dispatch,
+            polling=self._polling,
+            strangers=self._strangers,
+            clock=self._clock,
+        ).look(machines)
         self._look_after_others()
-        return Reclaims(views=tuple(views), message=message)
-
-    def _ask_reclaims(self, state: State, live: tuple[Machine, ...]) -> tuple[tuple[Reclaim, ...], str]:
-        creators = {r.request_id: r for r in map(state.request, {m.request_id for m in live}) if r}
-        answers = self._dispatch.each(
-            tuple(machine for machine in live if machine.request_id in creators),
-            lambda machine: creators[machine.request_id],
-            lambda provider, machines, context: provider.reclaimed_instances(machines, context),
-        )
-        faults = dict.fromkeys(str(error) for error in answers.faults.values())
-        return answers.results, "; ".join(faults)
-
-    def _not_given_back(self, machines: tuple[Machine, ...]) -> tuple[Machine, ...]:
-        """Leave out what Host Factory has returned while the cloud was asked: our own end of it is no reclaim."""
-        now = {machine.instance_id: machine for machine in self.store.read().machines() if not machine.return_id}
-        return tuple(now[machine.instance_id] for machine in machines if machine.instance_id in now)
-
-    def _reclaim_views(self, live: tuple[Machine, ...], reclaims: Iterable[Reclaim]) -> list[ReclaimView]:
-        """Store what has ended, so that it is not asked about again, and say what remains of each notice."""
-        by_id = {machine.instance_id: machine for machine in live}
-        now = self._clock.now()
-        named = [(by_id[r.instance_id], r) for r in reclaims if r.instance_id in by_id]
-        ended = [lifecycle.reclaimed(machine, reclaim, now) for machine, reclaim in named]
-        if any(machine.status in lifecycle.ENDING for machine in ended):
-            with self.store.transaction() as state:
-                state.save_batch(machine for machine in ended if machine.status in lifecycle.ENDING)
-        return [
-            ReclaimView(
-                machine=machine,
-                message=f"{reclaim.code}: {reclaim.message}",
-                grace_seconds=max(0, int((reclaim.at - now).total_seconds())) if reclaim.at else 0,
-            )
-            for machine, reclaim in named
-        ]
+        return found
 
     @cached_property
     def _journal(self) -> IntentFolder:
@@ -315,6 +247,24 @@ class Service:
         )
 
     @cached_property
+    def _strangers(self) -> Strangers:
+        from hfcore.strangers import Strangers
+
+        return Strangers(settings=self.settings, dispatch=self._dispatch)
+
+    @cached_property
+    def _returning(self) -> Returning:
+        from hfcore.returning import Returning
+
+        return Returning(
+            settings=self.settings,
+            store=self.store,
+            strangers=lambda: self._strangers,
+            clock=self._clock,
+            name_of=host_name_by(self.settings.host_name),
+        )
+
+    @cached_property
     def _polling(self) -> Polling:
         from hfcore.polling import Polling
 
@@ -334,6 +284,9 @@ class Service:
             provider, note = self._dispatch.for_template(template.provider_api or "")
             context = self._dispatch.context(provider, self.settings.region, self.settings.endpoint_url)
             problems = provider.validate_template(template, context)
+        except (CloudError, PluginCallError) as error:  # it may pass: the list must not shrink for it
+            message = f"could not be checked: {error}"
+            return (Problem(field="", message=message, severity=Severity.WARNING, hint=error.hint, passing=True),)
         except HfcoreError as error:
             return (Problem(field="providerApi", message=str(error), hint=error.hint),)
         if not note:
@@ -347,11 +300,13 @@ class Service:
             request, machines = self.store.archived(request_id) or (None, ())
         if request is None:
             return RequestView(request_id=request_id, request=None, message=f"unknown request id: {request_id}")
-        message = lifecycle.progress(request, machines)
+        message = standing.progress(request, machines)
+        made_by = (state.request(machine.request_id) for machine in machines)
         return RequestView(
             request_id=request_id,
             request=request,
             machines=machines,
+            creators={request_id: request, **{one.request_id: one for one in made_by if one}},
             message="; ".join(part for part in (message, note) if part),
         )
 
@@ -378,46 +333,24 @@ class Service:
                 self._notify(name, now.request_id, {"status": now.status, "machine_ids": list(now.machine_ids)})
 
 
+def _with_more(template: Template, tags: Mapping[str, str], user_data: Mapping[str, str]) -> Template:
+    """Put what a request brings over what its template has."""
+    if user_data:
+        merged = split_pairs(template.user_data or "") | dict(user_data)
+        template = replace(template, user_data=join_pairs(merged))
+    return replace(template, instance_tags={**template.instance_tags, **tags}) if tags else template
+
+
+def _as_lsf_reads(found: TemplateSet) -> TemplateSet:
+    """Warn of template ids that LSF can't use (LSF reference, awsprov_templates.json: no underscores)."""
+    message = "holds _, which LSF does not allow in a template's id"
+    ids = (template.template_id for template in found.templates if "_" in template.template_id)
+    odd = (Problem(field="templateId", message=message, severity=Severity.WARNING, template_id=one) for one in ids)
+    return replace(found, problems=(*found.problems, *odd))
+
+
 def _available(state: State, template: Template) -> int | None:
     if template.max_number == UNLIMITED:
         return None
     live, expected = units_in_use(state, template.template_id)
     return max(0, int(template.max_number - live - expected))
-
-
-def _find_machines(state: State, refs: Iterable[MachineRef]) -> tuple[list[Machine], list[str]]:
-    """Find the machines that are meant; an id decides, a name alone means the one live machine of that name."""
-    refs = tuple(refs)
-    by_name = _by_name(state) if any(not ref.machine_id for ref in refs) else {}
-    found: dict[str, Machine] = {}
-    unknown: list[str] = []
-    for ref in refs:
-        matches = by_name.get(ref.name, [])
-        if not ref.machine_id and len(matches) > 1 and lifecycle.is_live(matches[0]):
-            ids = ", ".join(machine.instance_id for machine in matches)
-            raise InputError(f"{len(matches)} live machines are named {ref.name}: {ids}", hint="give their machineId")
-        meant = filter(None, [state.machine(ref.machine_id)]) if ref.machine_id else matches
-        by_id = {machine.instance_id: machine for machine in meant}
-        if not by_id:
-            unknown.append(str(ref))
-        found |= by_id
-    return list(found.values()), unknown
-
-
-def _by_name(state: State) -> dict[str, list[Machine]]:
-    """Give the live machines of each name, or else those that have died and were not given back yet."""
-    live: dict[str, list[Machine]] = {}
-    dead: dict[str, list[Machine]] = {}
-    for machine in state.machines():
-        if lifecycle.is_live(machine):
-            live.setdefault(machine.name, []).append(machine)
-        elif not machine.return_id:
-            dead.setdefault(machine.name, []).append(machine)
-    return dead | live
-
-
-def _return_message(returned: tuple[Machine, ...], unknown: list[str], note: str) -> str:
-    parts = [f"{len(returned)} machine{'' if len(returned) == 1 else 's'} being returned"]
-    if unknown:
-        parts.append(f"not known here, and left alone: {', '.join(unknown)}")
-    return "; ".join(part for part in (*parts, note) if part)

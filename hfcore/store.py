@@ -39,7 +39,7 @@ from hfcore.storefolder import (
 from hfcore.tables import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -141,6 +141,13 @@ class Store(Protocol):
             StoreUntrusted: The archive can't be read.
         """
 
+    def archived_machines(self, instance_ids: Iterable[str]) -> Mapping[str, Machine]:
+        """Give those of the machines that are in the archive, by id.
+
+        Raises:
+            StoreUntrusted: The archive can't be read.
+        """
+
     def check_writable(self) -> None:
         """Make sure, without writing anything, that there is room and right to store what comes next.
 
@@ -211,6 +218,10 @@ class TinyStore:
     def archived(self, request_id: str) -> tuple[Request, tuple[Machine, ...]] | None:
         """See `Store.archived`."""
         return self._archive.find(request_id)
+
+    def archived_machines(self, instance_ids: Iterable[str]) -> Mapping[str, Machine]:
+        """See `Store.archived_machines`."""
+        return self._archive.machines(instance_ids)
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""

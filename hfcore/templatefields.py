@@ -26,13 +26,16 @@ from hfcore.config import nearest
 from hfcore.models import (
     AllocationStrategy,
     FleetType,
+    InterfaceType,
     OnDemandStrategy,
     PriceType,
     Problem,
     Severity,
     Template,
+    Tenancy,
     VolumeType,
 )
+from hfcore.pairs import check_exports, split_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,22 +43,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 OWN_TAGS = "hfcore:"
-WITHOUT_EFFECT = frozenset(
-    {
-        "ebsOptimized",
-        "ec2FleetConfig",
-        "efaCount",
-        "interfaceType",
-        "onDemandTargetCapacityRatio",
-        "placementGroupName",
-        "priority",
-        "requestValidity",
-        "tenancy",
-        "userData",
-    }
-)
-"""Fields of LSF's resource connector that do nothing unless a plug-in claims them."""
-
 _NUMBER = r"-?\d+(\.\d+)?([eE][+-]?\d+)?"
 _NUMERIC = re.compile(rf"{_NUMBER}|\[{_NUMBER}:{_NUMBER}\]")  # LSF has ranges, such as [0:4096]
 _KINDS = {"string": "String", "numeric": "Numeric", "boolean": "Boolean"}
@@ -80,13 +67,22 @@ def _read_names(value: object) -> tuple[str, ...]:
 
 def _read_tags(value: object) -> object:
     """Take `k=v;k=v` apart; an object stays for pydantic to check."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.partition("=") for pair in value.split(";") if pair.strip()]
-    tags = {key.strip(): text.strip() for key, _, text in pairs}
-    if not all(equals for _, equals, _ in pairs) or len(tags) < len(pairs):
-        raise ValueError("must be pairs such as project=grid;team=risk, each name once")
-    return tags
+    return split_pairs(value) if isinstance(value, str) else value
+
+
+def _check_user_data(text: str) -> str:
+    """Check the names, which a shell must take; no value may stand in a message."""
+    check_exports(split_pairs(text))
+    return text
+
+
+def _read_validity(value: object) -> int:
+    """Give the minutes of LSF's `HH:MM`."""
+    found = _VALIDITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    minutes = int(found["hours"]) * 60 + int(found["minutes"]) if found else 0
+    if not minutes:
+        raise ValueError("must be HH:MM, such as 00:30")
+    return minutes
 
 
 def _check_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -142,10 +138,16 @@ _TEXT_OR_OBJECT = {"anyOf": [_TEXT, {"type": "object", "additionalProperties": {
 _PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": ["string", "number", "boolean"]}}
 _ATTRIBUTE = {"anyOf": [{"type": ["string", "number", "boolean"]}, _PAIR]}
 
+_VALIDITY = re.compile(r"(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Positive = Annotated[Whole, Field(ge=1)]
 Price = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False), Field(gt=0)]
+Ratio = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False), Field(ge=0, le=1)]
+Validity = Annotated[
+    int, BeforeValidator(_read_validity), WithJsonSchema({"type": "string", "pattern": r"^\d+:[0-5]\d$"})
+]
+UserData = Annotated[str, AfterValidator(_check_user_data)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), WithJsonSchema(_TEXT_OR_LIST)]
 Tags = Annotated[
     dict[str, str], BeforeValidator(_read_tags), AfterValidator(_check_tags), WithJsonSchema(_TEXT_OR_OBJECT)
@@ -220,7 +222,50 @@ class TemplateFields(BaseModel):
     instance_profile: str | None = Field(default=None, description="Name or ARN of the machines' instance profile.")
     user_data_script: str | None = Field(default=None, description="Path of the start-up script.")
     launch_template_id: str | None = Field(default=None, description="Launch template to start from.")
-    launch_template_version: str | None = Field(default=None, description="Version of that launch template.")
+    launch_template_version: str | None = Field(
+        default=None, description="Version of that launch template; $Default if left out."
+    )
+    ebs_optimized: bool | None = Field(default=None, description="Whether machines have bandwidth of their own to EBS.")
+    placement_group_name: str | None = Field(default=None, description="Placement group of the machines.")
+    placement_partition: Annotated[Whole, Field(ge=1, le=7)] | None = Field(
+        default=None, description="Number of the partition in a placement group of that strategy."
+    )
+    tenancy: Tenancy | None = Field(default=None, description="Whether machines share hardware with other accounts.")
+    host_id: str | None = Field(default=None, description="Dedicated Host to launch on.")
+    host_resource_group_arn: str | None = Field(default=None, description="Resource group of Dedicated Hosts.")
+    interface_type: InterfaceType | None = Field(
+        default=None, description="Type of the network interfaces; efa is an Elastic Fabric Adapter."
+    )
+    efa_count: Annotated[Whole, Field(ge=1, le=32)] | None = Field(
+        default=None, description="Elastic Fabric Adapters of each machine, one on each network card."
+    )
+    user_data: UserData | None = Field(
+        default=None, description="k=v;k=v, exported to the start-up script; shown and stored nowhere."
+    )
+    priority: Whole | None = Field(
+        default=None, description="LSF's order of templates, highest first; told to the caller."
+    )
+    request_validity: Validity | None = Field(
+        default=None, description="HH:MM until the request's deadline; LSF's spelling of spotFleetRequestExpiry."
+    )
+    on_demand_target_capacity_ratio: Ratio | None = Field(
+        default=None, description="Share bought on demand, 0 to 1; LSF's spelling of percentOnDemand."
+    )
+    capacity_reservation: str | None = Field(
+        default=None, description="Capacity reservation: its id, the ARN of a group of them, or open or none."
+    )
+    ec2_fleet_config: str | None = Field(
+        default=None, description="Path of a JSON file of CreateFleet's parameters, which go over ours."
+    )
+    instance_requirements: dict[str, Any] = Field(
+        default={}, description="What machines must have, as EC2's InstanceRequirements, in place of vmTypes."
+    )
+    launch_template_data: dict[str, Any] = Field(
+        default={}, description="Goes over the launch template's data last, as EC2's RequestLaunchTemplateData."
+    )
+    api_parameters: dict[str, Any] = Field(
+        default={}, description="Goes over the launching call's parameters last: by operation, or flat for the one."
+    )
 
 
 ALIASES: Mapping[str, str] = {"spotPrice": "max_spot_price", "spot_price": "max_spot_price"}
@@ -232,6 +277,18 @@ SPELLINGS: Mapping[str, str] = {
     **ALIASES,
 }
 """Every spelling that a file may have for a field, to the field's name."""
+
+_MEANT: Mapping[str, Callable[[Any], Any]] = {
+    "vm_type": lambda one: {one: 1},
+    "request_validity": lambda minutes: minutes,
+    "on_demand_target_capacity_ratio": lambda ratio: round(ratio * 100),
+}
+_SAME = (
+    ("vm_types", "vm_type"),
+    ("spot_fleet_request_expiry", "request_validity"),
+    ("percent_on_demand", "on_demand_target_capacity_ratio"),
+)
+"""Fields of a template that a file may give by another field, which is what `_MEANT` makes of it."""
 
 _DEFAULTED = frozenset({"template_id", "max_number"})  # here an empty value is a mistake, elsewhere "not given"
 
@@ -266,8 +323,7 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     for key in given:
         spelt.setdefault(names[key], key)
     problems = [_twice(key, spelt[names[key]]) for key in given if spelt[names[key]] != key]
-    if "vm_type" in spelt and "vm_types" in spelt:
-        problems.append(_twice(spelt["vm_types"], spelt["vm_type"]))
+    problems += [_twice(spelt[a], spelt[b]) for a, b in _SAME if a in spelt and b in spelt]
     values = {name: raw[key] for name, key in spelt.items() if key in known}
     extra = {name: raw[key] for name, key in spelt.items() if key not in known}
     fields, wrong = _validate(values, spelt)
@@ -313,9 +369,10 @@ def _validate(values: Mapping[str, Any], spelt: Mapping[str, str]) -> tuple[Temp
 
 def _template(fields: TemplateFields, extra: Mapping[str, Any]) -> Template:
     values = {name: getattr(fields, name) for name in TemplateFields.model_fields}
-    vm_type = values.pop("vm_type")
-    if vm_type:
-        values["vm_types"] = {vm_type: 1}
+    for name, other in _SAME:
+        value = values.pop(other)
+        if value is not None:
+            values[name] = _MEANT[other](value)
     return Template(**values, extra=extra)
 
 
@@ -329,11 +386,8 @@ def _lacking(fields: TemplateFields | None, spelt: Mapping[str, str]) -> list[Pr
 
 
 def _unknown(key: str, honoured: frozenset[str]) -> Problem:
-    if key in WITHOUT_EFFECT:
-        message, hint = "is LSF's, and no plug-in here honours it", ""
-    else:
-        message, hint = "is not known and has no effect", _right_spelling(key, honoured)
-    return Problem(field=key, message=message, severity=Severity.WARNING, hint=hint)
+    hint = _right_spelling(key, honoured)
+    return Problem(field=key, message="is not known and has no effect", severity=Severity.WARNING, hint=hint)
 
 
 def _right_spelling(key: str, honoured: frozenset[str]) -> str:

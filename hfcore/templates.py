@@ -96,7 +96,8 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
     found = _kept(cache, digest, sources)
     if found is None:
         entries, problems = _parse(sources, claimed, check)
-        _keep(cache, digest, entries, problems)
+        if not any(problem.passing for problem in problems):
+            _keep(cache, digest, entries, problems)
         found = TemplateSet(templates=tuple(entry.template for entry in entries), problems=problems)
     return found
 

@@ -8,12 +8,29 @@ from hfcore import lifecycle
 from hfcore.models import RequestKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from hfcore.models import Machine, Request
     from hfcore.store import State
 
 UNLIMITED = -1
 """A template's `maxNumber` without limit."""
+
+
+def live_units(machines: Iterable[Machine]) -> float:
+    """Give the units of the machines that may still cost something."""
+    return sum(machine.weight for machine in machines if lifecycle.is_live(machine))
+
+
+def expected_units(request: Request, machines: Iterable[Machine]) -> float:
+    """Give the units of a request that live, or may still come: until it has ended and its resource is frozen."""
+    machines = tuple(machines)
+    live = live_units(machines)
+    if not (lifecycle.is_open(request) or lifecycle.needs_freezing(request)):
+        return live
+    returned = sum(machine.weight for machine in machines if machine.return_id and not lifecycle.is_live(machine))
+    return max(live, request.target - returned)
 
 
 def units_in_use(state: State, template_id: str) -> tuple[float, float]:
@@ -23,10 +40,20 @@ def units_in_use(state: State, template_id: str) -> tuple[float, float]:
         if request.kind is not RequestKind.CREATE or request.template_id != template_id:
             continue
         machines = state.machines_of(request)
-        alive = lifecycle.live_units(machines)
+        alive = live_units(machines)
         live += alive
-        expected += lifecycle.expected_units(request, machines) - alive
+        expected += expected_units(request, machines) - alive
     return live, expected
+
+
+def live_names(state: State) -> dict[str, tuple[str, ...]]:
+    """Give the host names of the machines that live, by the template that made them."""
+    names: dict[str, dict[str, None]] = {}
+    for machine in filter(lifecycle.is_live, state.machines()):
+        creator = state.request(machine.request_id)
+        if creator is not None and machine.name:
+            names.setdefault(creator.template_id, {})[machine.name] = None
+    return {template_id: tuple(found) for template_id, found in names.items()}
 
 
 def finished_before(state: State, oldest: datetime, begun: frozenset[str]) -> tuple[str, ...]:

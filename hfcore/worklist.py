@@ -9,7 +9,7 @@ from hfcore import lifecycle
 from hfcore.models import Release, RequestKind, RequestStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from hfcore.models import Machine, Request
     from hfcore.store import State
@@ -28,8 +28,13 @@ def questions(state: State, tended: Iterable[str]) -> Iterator[Request]:
         live = [machine for machine in state.machines_of(request) if lifecycle.is_live(machine)]
         if request.kind is RequestKind.RETURN:
             yield from _return_questions(state, request, live)
-        elif live or request.status is RequestStatus.IN_PROGRESS or lifecycle.needs_freezing(request):
+        elif live or request.status is RequestStatus.IN_PROGRESS or _may_have_late_ones(request):
             yield replace(request, machine_ids=_ids(live))
+
+
+def _may_have_late_ones(request: Request) -> bool:
+    """Tell whether machines may show up behind a request that has ended, though none is known to live."""
+    return lifecycle.needs_freezing(request) or lifecycle.needs_cleanup(request)
 
 
 def _ids(machines: Iterable[Machine]) -> tuple[str, ...]:
@@ -78,12 +83,6 @@ def creators(state: State, tended: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(named)
 
 
-def unwanted_releases(state: State, reasons: Mapping[str, str]) -> tuple[Release, ...]:
-    """Give the releases of the machines for which there is a reason, by instance id."""
-    machines = filter(None, map(state.machine, reasons))
-    return _releases(state, machines, "")
-
-
 def open_returns(state: State, tended: Iterable[str]) -> tuple[str, ...]:
     """Name the returns among requests that are not over yet."""
     found = filter(None, map(state.request, tended))
@@ -97,19 +96,29 @@ def still_to_end(state: State, releases: Iterable[Release]) -> tuple[Release, ..
     return tuple(one for one in left if one.machines)
 
 
-def return_releases(state: State, return_ids: Iterable[str]) -> tuple[Release, ...]:
-    """Give the releases of the machines of returns that are not ending yet."""
-    releases: list[Release] = []
+def releases(state: State, return_ids: Iterable[str], reasons: Iterable[str]) -> tuple[Release, ...]:
+    """Give what is to be ended and is not ending yet: each machine once, however many returns name it.
+
+    Args:
+        state: The records.
+        return_ids: Returns.
+        reasons: Ids of machines that are unwanted.
+    """
+    todo: dict[str, str] = {}
     for request in filter(None, map(state.request, return_ids)):
-        still_there = (m for m in state.machines_of(request) if m.status not in lifecycle.ENDING)
-        releases += _releases(state, still_there, request.request_id)
-    return tuple(releases)
+        for machine in state.machines_of(request):
+            if machine.status not in lifecycle.ENDING:
+                todo.setdefault(machine.instance_id, request.request_id)
+    for instance_id in reasons:
+        todo.setdefault(instance_id, "")
+    parts: dict[str, list[Machine]] = {}
+    for machine in filter(None, map(state.machine, todo)):
+        parts.setdefault(todo[machine.instance_id], []).append(machine)
+    return tuple(one for return_id, machines in parts.items() for one in _releases(state, machines, return_id))
 
 
-def _releases(state: State, machines: Iterable[Machine], return_id: str) -> tuple[Release, ...]:
-    releases = []
+def _releases(state: State, machines: Iterable[Machine], return_id: str) -> Iterator[Release]:
     for creator_id, members in _by_creator(state, machines).items():
         creator = state.request(creator_id)
         if creator is not None:
-            releases.append(Release(request=creator, machines=tuple(members), return_id=return_id))
-    return tuple(releases)
+            yield Release(request=creator, machines=tuple(members), return_id=return_id)

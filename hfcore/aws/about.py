@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.models import ProviderInfo
+from hfcore.models import EMPTY, ProviderInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 # What the toolkit calls for each of them.
 _OPERATIONS = """
     ec2:CreateLaunchTemplate ec2:DescribeImages ec2:DescribeInstanceStatus ec2:DescribeInstances
     ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates ec2:DescribeSpotInstanceRequests
-    ec2:TerminateInstances ssm:GetParameter sts:GetCallerIdentity"""
+    ec2:DescribeFleets ec2:TerminateInstances sqs:DeleteMessageBatch sqs:ReceiveMessage ssm:GetParameter
+    sts:GetCallerIdentity"""
+# Operations that IAM knows by the name of another one.
+_ALLOWED_BY = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 # What AWS wants for those calls besides, in whatever API's name instances are launched.
 _PERMISSIONS = "ec2:CreateTags ec2:RunInstances iam:PassRole"
 _FIELDS = """
@@ -22,8 +25,10 @@ _FIELDS = """
     maxSpotPrice spotFleetRequestExpiry allocationStrategy allocationStrategyOnDemand percentOnDemand poolsCount
     instanceProfile userDataScript launchTemplateId launchTemplateVersion"""
 _RECLAIMS = (
-    "1 DescribeSpotInstanceRequests, 1 DescribeInstanceStatus, 1 DescribeInstances for each 1,000 live machines, for "
-    "all AWS plug-ins together"
+    "1 DescribeSpotInstanceRequests, 1 DescribeInstanceStatus, 1 DescribeInstances for each 1,000 live machines, 1 "
+    "DescribeAutoScalingGroups for each 100 groups that still launch, for all AWS plug-ins together; 1 "
+    "DescribeInstances for each 1,000 hosts that no record names; with a queue 1 ReceiveMessage, and for each 10 "
+    "messages 1 more and 1 DeleteMessageBatch"
 )
 
 
@@ -33,7 +38,8 @@ def aws_provider(
     *,
     operations: Iterable[str],
     permissions: Iterable[str] = (),
-    without: Collection[str] = (),
+    ignored: Mapping[str, str] = EMPTY,
+    refused: Mapping[str, str] = EMPTY,
     call_budgets: Mapping[str, str],
 ) -> ProviderInfo:
     """Say what an AWS plug-in is.
@@ -43,17 +49,21 @@ def aws_provider(
         summary: One sentence.
         operations: What it calls besides the toolkit's calls, as `service:Operation`.
         permissions: IAM actions that it needs besides those of its calls and of every launch.
-        without: Template fields that it does not honour.
+        ignored: Template fields that have no effect on this API, each with the reason.
+        refused: Template fields that this API can't honour, each with the reason.
         call_budgets: Its calls at most, in words, besides those of getReturnRequests.
     """
     called = {*_OPERATIONS.split(), *operations}
+    allowed = (_ALLOWED_BY.get(one, one) for one in called)
     return ProviderInfo(
         name=name,
         hook_version=1,
         summary=summary,
         cloud="aws",
-        iam_actions=tuple(sorted({*called, *_PERMISSIONS.split(), *permissions})),
+        iam_actions=tuple(sorted({*allowed, *_PERMISSIONS.split(), *permissions})),
         operations=tuple(sorted(called)),
-        template_fields=tuple(field for field in _FIELDS.split() if field not in without),
+        template_fields=tuple(field for field in _FIELDS.split() if field not in {*ignored, *refused}),
+        without_effect=ignored,
+        refused_fields=refused,
         call_budgets={**call_budgets, "getReturnRequests": _RECLAIMS},
     )

@@ -170,10 +170,10 @@ def repeat(
     """
     client = context.clients(service, "quick")
     call = f"{service}:{operation}"
-    intent = context.journal.begin(request_id, step, call, parameters)
+    intent = context.journal.begin(request_id, step, call, parameters, repeatable=True)
     if intent.parameters != parameters:
         context.journal.drop(intent)
-        intent = context.journal.begin(request_id, step, call, parameters)
+        intent = context.journal.begin(request_id, step, call, parameters, repeatable=True)
     try:
         answer = _send(context, client, intent, operation, {**parameters, **secret}, repeatable=True, settled=False)
     except CloudError as error:

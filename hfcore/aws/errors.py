@@ -1,11 +1,13 @@
-"""Own what AWS's error codes mean: one table, and whether AWS has certainly made nothing."""
+"""Own what AWS's errors come to: faults by the table in `faults`, and whether AWS has certainly made nothing."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws.faults import FAMILIES, MEANINGS, Meaning
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind
 
@@ -14,40 +16,8 @@ if TYPE_CHECKING:
 
     from hfcore.context import Context
 
-# EC2 API reference, "Error codes"; Auto Scaling's operations; the codes that EC2 Fleet puts into `Errors`. Capacity
-# here means: another pool may have it, so the type that a zone does not offer (`Unsupported`) is among it.
-_TABLE = {
-    FaultKind.CAPACITY: """
-        InsufficientInstanceCapacity InsufficientCapacity InsufficientHostCapacity InsufficientVolumeCapacity
-        InsufficientReservedInstanceCapacity InsufficientAddressCapacity InsufficientFreeAddressesInSubnet
-        UnfulfillableCapacity ReservationCapacityExceeded SpotMaxPriceTooLow Unsupported""",
-    FaultKind.QUOTA: """
-        InstanceLimitExceeded VcpuLimitExceeded MaxSpotInstanceCountExceeded MaxFleetCountExceeded LimitExceeded
-        MaxSpotFleetRequestCountExceeded VolumeLimitExceeded MaxIOPSLimitExceeded AddressLimitExceeded
-        SpotInstanceCountLimitExceeded""",
-    FaultKind.THROTTLE: """
-        RequestLimitExceeded Throttling ThrottlingException ThrottledException RequestThrottled TooManyRequestsException
-        RequestThrottledException EC2ThrottledException SlowDown BandwidthLimitExceeded PriorRequestNotComplete
-        ResourceContention""",
-    FaultKind.TRANSIENT: """
-        InternalError InternalFailure InternalServerError ServiceUnavailable ServiceUnavailableException Unavailable
-        RequestTimeout RequestTimeoutException ConcurrentTagAccess ScalingActivityInProgress ResourceInUse
-        unexpectedError fleetNotInDeletableState fleetRequestNotInCancellableState""",
-    FaultKind.PERMISSION: """
-        UnauthorizedOperation AccessDenied AccessDeniedException AuthFailure UnrecognizedClientException
-        InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch IncompleteSignature ExpiredToken
-        ExpiredTokenException MissingAuthenticationToken RequestExpired OptInRequired OperationNotPermitted Blocked
-        PendingVerification ServiceLinkedRoleFailure NoCredentialsError PartialCredentialsError
-        CredentialRetrievalError TokenRetrievalError UnauthorizedSSOTokenError SSOTokenLoadError""",
-    FaultKind.INVALID: """
-        TagLimitExceeded FilterLimitExceeded RequestResourceCountExceeded ValidationError IdempotentParameterMismatch
-        IncorrectInstanceState DependencyViolation NoRegionError ParamValidationError ProfileNotFound ConfigParseError
-        fleetIdMalformed fleetRequestIdMalformed""",
-    FaultKind.GONE: """
-        ParameterNotFound IdempotentInstanceTerminated fleetIdDoesNotExist fleetRequestIdDoesNotExist""",
-}
-KINDS = {code: kind for kind, codes in _TABLE.items() for code in codes.split()}
-"""AWS error code to what it means; `kind_of` adds rules for the families that AWS keeps enlarging."""
+_BY_CODE = {code: meaning for meaning in MEANINGS for code in meaning.codes}
+_FAMILIES = tuple((re.compile(pattern), meaning) for pattern, meaning in FAMILIES)
 
 MADE_BEFORE = frozenset(
     {
@@ -79,21 +49,27 @@ _LONGEST = 500
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 
 
-def kind_of(code: str, status: int = 0) -> FaultKind:
-    """Say what an AWS error code means.
+def meaning_of(code: str) -> Meaning | None:
+    """Give what is known of an AWS error code.
 
     Args:
         code: The code, with or without the `Client.` or `Server.` that histories put before it.
-        status: The HTTP status; 0 where the code stands inside an answer.
     """
     code = re.sub(r"^(Client|Server)\.", "", code)
-    if kind := KINDS.get(code) or KINDS.get(code.partition(".")[0]):
-        return kind
-    if "NotFound" in code:
-        return FaultKind.GONE
-    if code.endswith(("LimitExceeded", "CountExceeded")):
-        return FaultKind.QUOTA
-    if code.startswith(("Invalid", "Missing", "Malformed", "Unknown")) or _CLIENT_ERROR <= status < _SERVER_ERROR:
+    known = _BY_CODE.get(code) or _BY_CODE.get(code.partition(".")[0])
+    return known or next((meaning for pattern, meaning in _FAMILIES if pattern.fullmatch(code)), None)
+
+
+def kind_of(code: str, status: int = 0) -> FaultKind:
+    """Say what an AWS error code means for what to do next.
+
+    Args:
+        code: As for `meaning_of`.
+        status: The HTTP status, by which a code that nobody knows is judged; 0 where it stands inside an answer.
+    """
+    if known := meaning_of(code):
+        return known.kind
+    if _CLIENT_ERROR <= status < _SERVER_ERROR:
         return FaultKind.INVALID
     return FaultKind.TRANSIENT if status >= _SERVER_ERROR else FaultKind.UNKNOWN
 
@@ -101,7 +77,9 @@ def kind_of(code: str, status: int = 0) -> FaultKind:
 def as_fault(code: str, message: str, subject: str = "", status: int = 0) -> Fault:
     """Make a fault of a code and a message that AWS puts into an answer, such as CreateFleet's `Errors`."""
     text = " ".join(_SECRET.sub(lambda match: "".join(part or "" for part in match.groups()) + "…", message).split())
-    return Fault(code=code, message=text[:_LONGEST], kind=kind_of(code, status), subject=subject)
+    known = meaning_of(code)
+    hint = known.hint if known else ""
+    return Fault(code=code, message=text[:_LONGEST], kind=kind_of(code, status), subject=subject, hint=hint)
 
 
 def fault(error: Exception, subject: str = "") -> Fault:
@@ -120,8 +98,7 @@ def fault(error: Exception, subject: str = "") -> Fault:
         return as_fault(told.get("Code") or "Unknown", told.get("Message") or str(error), subject, _status(error))
     code = type(error).__name__
     found = as_fault(code, str(error), subject)
-    known = found.kind is not FaultKind.UNKNOWN
-    return found if known else Fault(code=code, message=found.message, kind=FaultKind.TRANSIENT, subject=subject)
+    return found if found.kind is not FaultKind.UNKNOWN else replace(found, kind=FaultKind.TRANSIENT)
 
 
 def aws_request_id(error: Exception) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hfcore.aws.calls import each, pages
 from hfcore.aws.discovery import Told, discover, of_request, running_units
 from hfcore.aws.fleet_history import reasons
-from hfcore.aws.fleet_remainders import awaits_remainder
 from hfcore.aws.fleets import described, is_young
 from hfcore.aws.instances import COMING, announced, describe, describe_by_request, weighed, weights
+from hfcore.aws.remainders import awaits_remainder
 from hfcore.models import Discovery, RequestKind
 
 if TYPE_CHECKING:

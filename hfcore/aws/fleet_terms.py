@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hfcore.aws.instances import weights
+from hfcore.aws import mixes
 from hfcore.aws.launch import as_price, versioned
+from hfcore.aws.mixes import is_heterogeneous, is_weighted
 from hfcore.aws.validation import ineffective_on_demand, warning
-from hfcore.models import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from hfcore.models import Request, Template
-
-LONGEST_REMAINDER = timedelta(minutes=5)
-"""For so long, at most, before the deadline what Spot has left is bought on demand."""
-
-
-def is_heterogeneous(template: Template | None) -> bool:
-    """Tell whether Spot is tried first, and what it leaves is bought on demand."""
-    return template is not None and template.price_type == "heterogeneous"
-
-
-def on_demand_units(template: Template, target: int) -> int:
-    """Give the units of a target that are bought on demand from the start: the share, to the nearest whole unit."""
-    if template.price_type in (None, "ondemand"):
-        return target
-    return (target * (template.percent_on_demand or 0) + 50) // 100
-
-
-def spot_until(request: Request) -> datetime | None:
-    """Give the time until which Spot may fill a request.
-
-    That is the deadline; where the rest is bought on demand then, up to 5 minutes earlier, so that it can come in time.
-    """
-    if request.deadline is None or not is_heterogeneous(request.template):
-        return request.deadline
-    return request.deadline - min(LONGEST_REMAINDER, (request.deadline - request.created_at) / 4)
+    from hfcore.models import Problem, Template
 
 
 def as_time(moment: datetime) -> str:
@@ -63,7 +37,7 @@ def configs(template: Template, launch_template: str, *, on_demand: bool, price:
     """
     own = template.vm_types_on_demand if on_demand and is_heterogeneous(template) else {}
     types = own or template.vm_types
-    weighted = any(weight != 1 for weight in weights(template).values())
+    weighted = is_weighted(template)
     overrides = []
     for one in types or [""]:
         for subnet in template.subnet_id or [""]:
@@ -87,7 +61,8 @@ def strategies(template: Template) -> tuple[str | None, str | None]:
 
 def problems(template: Template) -> Iterator[Problem]:
     """Find what is wrong with a template on either API, beside what `validation.common` finds."""
-    yield from _types(template)
+    yield from mixes.problems(template)
+    yield from mixes.problems_of_one_resource(template)
     spot, on_demand = strategies(template)
     only_spot = template.price_type == "spot" and not template.percent_on_demand
     if template.price_type in (None, "ondemand"):
@@ -99,13 +74,3 @@ def problems(template: Template) -> Iterator[Problem]:
     by_priority = (on_demand == "prioritized" and not only_spot) or spot == "capacityOptimizedPrioritized"
     if template.vm_types_priority and not by_priority:
         yield warning("vmTypesPriority", "has no effect: no allocation strategy here goes by priority")
-
-
-def _types(template: Template) -> Iterator[Problem]:
-    both = template.vm_types.keys() & template.vm_types_on_demand.keys()
-    differing = sorted(one for one in both if template.vm_types[one] != template.vm_types_on_demand[one])
-    if differing:
-        yield Problem(field="vmTypesOnDemand", message=f"{', '.join(differing)} has another weight than in vmTypes")
-    if is_heterogeneous(template) and template.percent_on_demand and template.vm_types_on_demand:
-        message = "can't be held to beside vmTypesOnDemand: one fleet has the same types for Spot and on demand"
-        yield Problem(field="percentOnDemand", message=message, hint="leave one of them out")

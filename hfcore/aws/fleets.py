@@ -1,7 +1,7 @@
 """Own what EC2 Fleets that fill later (`request`, `maintain`) and Spot Fleets have alike, from making to removal.
 
 The two APIs differ in words, which `FleetApi` holds. What is asked of a fleet is in `fleet_terms`, what stands behind
-it in `fleet_discovery`, what is bought on demand after Spot in `fleet_remainders`.
+it in `fleet_discovery`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hfcore.aws.calls import chunks, once, pages, repeat
 from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.errors import as_fault
 from hfcore.aws.instances import LIVE, describe_by_request, terminate_ids
+from hfcore.aws.remainders import STEP, Resources
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, PlannedCall, Provisioned
@@ -115,6 +116,22 @@ def plan(
     name, calls = launch_templates.planned(context, template, request if own else None)
     asked = api.terms(context, request, template, name, units=request.target)
     return (*calls, PlannedCall(service="ec2", operation=api.create, parameters=asked))
+
+
+def second(api: FleetApi) -> Resources:
+    """Give how what Spot leaves of price type heterogeneous is bought on demand: by a second fleet."""
+
+    def units(context: Context, requests: Sequence[Request]) -> Mapping[str, float]:
+        known = described(context, api, [one for request in requests for one in request.resource_ids])
+        return {r.request_id: sum(known[one].units for one in r.resource_ids if one in known) for r in requests}
+
+    def buy(context: Context, request: Request, units: int) -> Provisioned:
+        name = launch_templates.own_name(request)
+        asked = api.terms(context, request, request.template, name, units=units, remainder=True)
+        fleet_id = create(context, api, request, STEP, asked)
+        return Provisioned(request_id=request.request_id, resource_ids=(fleet_id,))
+
+    return Resources(stop=lambda context, requests: freeze(context, api, requests), units=units, buy=buy)
 
 
 def create(context: Context, api: FleetApi, request: Request, step: str, parameters: Mapping[str, Any]) -> str:
@@ -267,8 +284,12 @@ def end_late(context: Context, request: Request, instances: Iterable[Instance]) 
 
 
 def owned_fleets(context: Context, api: FleetApi) -> tuple[OwnedResource, ...]:
-    """List the fleets of ours that stand, or whose instances may."""
-    standing = (fleet for fleet in listed(context, api) if fleet.state not in _OVER)
-    return tuple(
-        owned.resource(api.kind, fleet.fleet_id, fleet.tags, fleet.created_at, status=fleet.state) for fleet in standing
-    )
+    """List the fleets of ours that may launch; of those that are over only the instances matter."""
+    return tuple(_owned(api, fleet) for fleet in listed(context, api) if not fleet.is_over)
+
+
+def _owned(api: FleetApi, fleet: Fleet) -> OwnedResource:
+    config = fleet.described.get(api.config, fleet.described)
+    used = [one.get("LaunchTemplateSpecification", {}) for one in config.get("LaunchTemplateConfigs", ())]
+    its = {"form": config.get("Type", ""), "status": fleet.state, "launch_templates": used}
+    return owned.resource(api.kind, fleet.fleet_id, fleet.tags, fleet.created_at, **its)

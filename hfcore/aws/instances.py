@@ -36,6 +36,17 @@ _ROUNDS = 3
 # What AWS, or who asks, gets over by waiting or by other rights: no single id of the batch is the reason.
 _WHOLE_BATCH = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT, FaultKind.PERMISSION})
 _PROTECTED = "OperationNotPermitted"
+_ADVICE = {
+    _PROTECTED: "its termination protection is on: switch off DisableApiTermination; tried again at each poll",
+    "UnauthorizedOperation": "the credentials may not end it: allow ec2:TerminateInstances; tried again at each poll",
+}
+MOST_REFUSALS = 20
+"""So many instances that may not be ended are told apart in one call, as each costs one; the rest comes at the next."""
+_NOT_TRIED = Fault(
+    code="NotTried",
+    message="too many others beside it may not be ended: tried at the next poll",
+    kind=FaultKind.TRANSIENT,
+)
 # The tags by which AWS names what launched an instance; else its reservation did.
 _RESOURCE_TAGS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id", "aws:autoscaling:groupName")
 
@@ -149,6 +160,8 @@ def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
         launch_time=utc(described.get("LaunchTime")),
         instance_type=described.get("InstanceType", ""),
         price_type="spot" if described.get("InstanceLifecycle") == "spot" else "ondemand",
+        cores=described.get("CpuOptions", {}).get("CoreCount", 0),
+        threads=described.get("CpuOptions", {}).get("ThreadsPerCore", 0),
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
         tags=its_tags,
         listed=True,
@@ -203,6 +216,7 @@ class _Ended:
     ending: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
+    refusals: int = 0
 
 
 @hookimpl
@@ -249,24 +263,27 @@ def terminate(
     """
     by_id = {machine.instance_id: machine for machine in machines}
     young = {i for i, machine in by_id.items() if _is_young(machine, context.clock.now())}
-    return terminate_ids(context, request_id, by_id, step, young, accounts)
+    refused = {i for i, machine in by_id.items() if machine.message.startswith(tuple(_ADVICE))}
+    return terminate_ids(context, request_id, by_id, step, young, accounts, refused)
 
 
 def terminate_ids(
     context: Context,
     request_id: str,
-    ids: Iterable[str],
+    ids: Collection[str],
     step: str,
     young: Collection[str] = (),
     accounts: Mapping[str, str] = EMPTY,
+    refused: Collection[str] = (),
 ) -> tuple[frozenset[str], Mapping[str, Fault]]:
-    """End instances as `terminate` does; those in `young` EC2 may not know yet.
+    """End instances as `terminate` does; those in `young` EC2 may not know yet, those in `refused` hold back no others.
 
     EC2 refuses a batch for one bad id: one that the refusal names is told apart, else the batch is halved until the
     culprit stands alone.
     """
     ended = _Ended()
-    for number, chunk in enumerate(chunks(tuple(ids), MOST_IDS)):
+    parts = [i for i in ids if i not in refused], [i for i in ids if i in refused]
+    for number, chunk in enumerate(chunk for part in parts for chunk in chunks(part, MOST_IDS)):
         batches = [list(chunk)]
         while batches:
             batches += _terminate_batch(context, (request_id, f"{step}-{number}"), batches.pop(), young, ended)
@@ -302,6 +319,11 @@ def _after_refusal(error: CloudError, ids: list[str], young: Collection[str], en
     unknown = missing_instance_ids(fault).intersection(ids)
     named = unknown or named_instances(fault.message).intersection(ids)
     whole = isinstance(error, OutcomeUnknown) or (fault.kind in _WHOLE_BATCH and fault.code != _PROTECTED)
+    # A policy may allow it for some only: IAM then names the one that it stumbled over.
+    whole = whole and not (named and fault.code == "UnauthorizedOperation")
+    if fault.code in _ADVICE:
+        fault = replace(fault, message=f"{fault.message} ({_ADVICE[fault.code]})")
+        ended.refusals += bool(named)
     if whole or (len(ids) == 1 and not unknown):
         ended.faults |= {one: replace(fault, subject=one) for one in ids}
         return []
@@ -313,5 +335,8 @@ def _after_refusal(error: CloudError, ids: list[str], young: Collection[str], en
             kind = FaultKind.TRANSIENT if one in unknown else fault.kind
             ended.faults[one] = replace(fault, subject=one, kind=kind)
     rest = [one for one in ids if one not in named]
+    if ended.refusals >= MOST_REFUSALS:
+        ended.faults |= {one: replace(_NOT_TRIED, subject=one) for one in rest}
+        return []
     half = len(rest) // 2
     return ([rest] if rest else []) if named else [rest[:half], rest[half:]]

@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws.calls import pages
-from hfcore.aws.instances import describe, describe_live, utc
-from hfcore.errors import CloudError
+from hfcore.aws.instances import COMING, describe, describe_live, utc
 from hfcore.hookspecs import hookimpl
 from hfcore.lifecycle import VISIBILITY_DELAY
-from hfcore.models import Fault, FaultKind, MachineStatus, Reclaim
+from hfcore.models import MachineStatus, Reclaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,23 +43,24 @@ def reclaimed_instances(machines: Sequence[Machine], context: Context) -> tuple[
     """Find which of these live machines AWS takes back; the questions are asked once for all plug-ins of one call.
 
     One DescribeInstances for each 1,000 live machines, one DescribeInstanceStatus, one DescribeSpotInstanceRequests if
-    any machine is Spot; one more DescribeInstances for those that are no longer live.
+    any machine may be Spot; one more DescribeInstances for those that are no longer live. What EC2 does not know is
+    given without status: it may be the wrong account or region.
 
     Raises:
-        CloudError: AWS could not be asked; or knows none of the machines, which is no mass death but the wrong account
-            or region.
+        CloudError: AWS could not be asked.
     """
     if not machines:
         return ()
     live = describe_live(context)
     found = _lost(machines, live, context) | _stopped(machines, live)
-    told = _once(context, "events", lambda: _events(context))
-    if any(machine.price_type == "spot" for machine in machines):
+    told = _announced(machines, live) | _once(context, "events", lambda: _events(context))
+    if any(machine.price_type != "ondemand" for machine in machines):
         told = told | _once(context, "spot", lambda: _notices(context))
     for machine in machines:
         reclaim = told.get(machine.instance_id)
         if reclaim and machine.instance_id in live.instances:
-            found[machine.instance_id] = replace(reclaim, status=live.instances[machine.instance_id].status)
+            status = reclaim.status or live.instances[machine.instance_id].status
+            found[machine.instance_id] = replace(reclaim, status=status)
         elif reclaim and machine.instance_id in found:  # over: the notice says why, better than the state
             found[machine.instance_id] = replace(reclaim, at=None, status=found[machine.instance_id].status)
     return tuple(found[machine.instance_id] for machine in machines if machine.instance_id in found)
@@ -68,6 +68,20 @@ def reclaimed_instances(machines: Sequence[Machine], context: Context) -> tuple[
 
 def _once(context: Context, name: str, make: Callable[[], dict[str, Reclaim]]) -> dict[str, Reclaim]:
     return context.cache.once(("aws-reclaims", name, context.region, context.endpoint), make)
+
+
+def _announced(machines: Sequence[Machine], live: Seen) -> dict[str, Reclaim]:
+    """Give what messages have announced of machines; one that was stopped may have been started again."""
+    found = {machine.instance_id: machine.notice for machine in machines if machine.notice}
+    return {
+        i: one
+        for i, one in found.items()
+        if one.status is None or (i in live.instances and not (one.status in _STOPPED and _comes(live.instances[i])))
+    }
+
+
+def _comes(instance: Instance) -> bool:
+    return instance.status in COMING
 
 
 def _notices(context: Context) -> dict[str, Reclaim]:
@@ -113,14 +127,8 @@ def _lost(machines: Sequence[Machine], live: Seen, context: Context) -> dict[str
     if not absent:
         return {}
     seen = describe(context, absent)
-    if not live.instances and not seen.instances and len(seen.missing) == len(machines):
-        message = f"EC2 knows none of {len(machines)} live machines: is this their account and region?"
-        raise CloudError(
-            Fault(code="InvalidInstanceID.NotFound", message=message, kind=FaultKind.TRANSIENT),
-            hint=f"check the credentials and the region ({context.region}); nothing is reported as taken back",
-        )
     gone = {i: _gone(i) for i in seen.missing if _was_there(absent[i], seen)}
-    ended = {i: _ended(one) for i, one in seen.instances.items() if one.status.value not in ("pending", "running")}
+    ended = {i: _ended(one) for i, one in seen.instances.items() if one.status not in COMING}
     return gone | ended
 
 
@@ -130,7 +138,7 @@ def _was_there(machine: Machine, seen: Seen) -> bool:
 
 
 def _gone(instance_id: str) -> Reclaim:
-    message = "EC2 no longer knows the instance: it was ended more than an hour ago"
+    message = "EC2 does not know the instance: it was ended more than an hour ago, or lives elsewhere"
     return Reclaim(instance_id=instance_id, code="InvalidInstanceID.NotFound", message=message)
 
 

@@ -11,12 +11,17 @@ from hfcore.models import EMPTY, Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from hfcore.config import Settings
     from hfcore.models import Template
 
 MOST_TAGS = 50 - len(OURS)
 """Tags of an instance (EC2 user guide, tag restrictions), less hfcore's own."""
 
 MOST_KEY, MOST_VALUE = 128, 256
+
+BARE_METAL_SECONDS = 1200
+"""So long a bare metal machine may take until it runs: its hardware is verified first (EC2 user guide)."""
+
 _WITH_IOPS = ("io1", "io2", "gp3")
 _ALWAYS_IOPS = ("io1", "io2")
 _IMAGE = re.compile(r"ami-[0-9a-f]{8,17}|(resolve:ssm:)?/[\w./-]+(:[\w.-]+)?|resolve:ssm:[\w./-]+(:[\w.-]+)?")
@@ -49,6 +54,16 @@ def is_set(template: Template, field: str) -> bool:
 def warning(field: str, message: str) -> Problem:
     """Give a problem that leaves the template usable."""
     return Problem(field=field, message=message, severity=Severity.WARNING)
+
+
+def slow_to_start(template: Template, settings: Settings) -> Iterator[Problem]:
+    """Find the types whose machines may be ended as pending for too long before they could start."""
+    limit = settings.instance_pending_timeout_sec
+    slow = sorted(one for one in {*template.vm_types, *template.vm_types_on_demand} if ".metal" in one)
+    if slow and limit < BARE_METAL_SECONDS:
+        told = f"{', '.join(slow)}: bare metal may take {BARE_METAL_SECONDS} s to start, and is ended after {limit} s"
+        hint = f"set AWS_INSTANCE_PENDING_TIMEOUT_SEC to {BARE_METAL_SECONDS}"
+        yield Problem(field="vmTypes", message=told, severity=Severity.WARNING, hint=hint)
 
 
 def ineffective_on_demand(template: Template) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ import typer  # noqa: TID253 - `hfcore.cli.main` imports this module only where 
 from typer.core import TyperGroup  # noqa: TID253 - the same
 
 from hfcore import __version__
+from hfcore.cli.examples import EXAMPLES
 from hfcore.cli.hostfactory import VERBS, VerbOptions
 from hfcore.cli.hostfactory import run as run_verb
 from hfcore.cli.output import MODE_VARIABLE, ExitCode, Mode, Output, chosen_mode, exit_code, is_retryable
@@ -51,10 +52,16 @@ class _Groups(TyperGroup):
             self.commands[cmd_name] = typer.main.get_command(import_module(f"hfcore.cli.{cmd_name}").app)
             self.commands[cmd_name].name = cmd_name
         group = super().get_command(ctx, cmd_name)
-        for command in (group, *getattr(group, "commands", {}).values()):
-            if command:
-                command.epilog = _ANYWHERE
+        if group:
+            group.epilog = _epilog(cmd_name)
+        for name, command in getattr(group, "commands", {}).items():
+            command.epilog = _epilog(f"{cmd_name} {name}")
         return group
+
+
+def _epilog(command: str) -> str:
+    example = EXAMPLES.get(command)
+    return f"Example: hfcore {example}\n\n{_ANYWHERE}" if example else _ANYWHERE
 
 
 app = typer.Typer(

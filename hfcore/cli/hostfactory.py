@@ -144,18 +144,24 @@ def _handle(service: Service, options: VerbOptions, text: bytes | None) -> dict[
     document = wire.parse(text, options.file or "input") if text is not None else _by_hand(service, options)
     if options.verb == "getAvailableTemplates":
         return wire.templates_document(service.available_templates(), service.templates.problems)
+    lsf = service.settings.under_lsf
     if options.verb == "requestMachines":
         wanted = wire.machines_wanted(document)
-        return wire.answer_document(service.request_machines(wanted.template_id, wanted.count))
+        more = {"tags": wanted.tags, "user_data": wanted.user_data}
+        return wire.answer_document(service.request_machines(wanted.template_id, wanted.count, **more))
     if options.verb == "getRequestStatus":
-        return wire.status_document(service.request_status(wire.request_ids(document)))
+        ids = wire.request_ids(document, lsf=lsf)
+        return wire.status_document(service.request_status(ids), lsf=lsf)
     if options.verb == "requestReturnMachines":
-        return wire.answer_document(service.request_return(wire.machine_refs(document, needed=True)))
+        refs = wire.machine_refs(document, needed=True, lsf=lsf)
+        return wire.answer_document(service.request_return(refs))
     return wire.return_requests_document(service.return_requests(wire.machine_refs(document, needed=False)))
 
 
 def _by_hand(service: Service, options: VerbOptions) -> dict[str, Any]:
     """Make the input document of words that a person typed."""
+    from hfcore.hostfactory import machines_by_hand
+
     words = options.words
     if options.verb == "requestMachines":
         if len(words) != TEMPLATE_AND_COUNT:
@@ -165,8 +171,7 @@ def _by_hand(service: Service, options: VerbOptions) -> dict[str, Any]:
         return {"requests": [{"requestId": word} for word in words]}
     if options.verb == "getAvailableTemplates" and words:
         raise InputError("getAvailableTemplates takes no words")
-    state = service.store.read()
-    return {"machines": [{"machineId" if state.machine(word) else "name": word} for word in words]}
+    return machines_by_hand(words, service.store.read())
 
 
 def _input_text(options: VerbOptions) -> bytes | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum, IntEnum, StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hfcore.errors import CloudError, ConfigError, HfcoreError, PluginError
@@ -18,9 +20,10 @@ from hfcore.logs import redact
 from hfcore.records import encode_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
     Item = dict[str, Any]
     Columns = Mapping[str, Callable[[Item], object]]
@@ -135,9 +138,38 @@ class Output:
         if self.is_json:
             self._json({"schema": f"hfcore/{kind}/v1", "items": listed, **further})
         elif listed:
-            self._table([[show(item) for show in columns.values()] for item in listed], list(columns))
+            rows = [[show(item) for show in columns.values()] for item in listed]
+            self._console().print(_table(rows, list(columns)))
         else:
             self.text(empty)
+
+    @contextmanager
+    def live(self, kind: str, columns: Columns, *, key: str) -> Iterator[Callable[[Iterable[Item]], None]]:
+        """Show a list that changes, for as long as the block runs: a table that is drawn anew, or JSON lines.
+
+        Args:
+            kind: What it lists; a line has the schema `hfcore/<kind>/v1`.
+            columns: Heading to what a table shows of an item; that may be a bar.
+            key: The field by which items are told apart: a line is printed for each one that has changed.
+
+        Yields:
+            What is called with the list as it now is.
+        """
+        if self.is_json:
+            yield partial(self._tell_changes, kind, key, {})
+            return
+        from rich.live import Live
+
+        with Live(console=self._console(), auto_refresh=False) as screen:
+            yield lambda items: screen.update(
+                _table([[show(item) for show in columns.values()] for item in items], list(columns)), refresh=True
+            )
+
+    def _tell_changes(self, kind: str, key: str, told: dict[str, Item], items: Iterable[Item]) -> None:
+        for item in items:
+            if told.get(item[key]) != item:
+                self.text(json.dumps({"schema": f"hfcore/{kind}/v1", **item}))
+                told[item[key]] = item
 
     def details(self, kind: str, items: Iterable[Item]) -> None:
         """Print all there is to know of one thing, or of the few that share its name: a line for each field."""
@@ -145,7 +177,8 @@ class Output:
         if self.is_json:
             self._json({"schema": f"hfcore/{kind}/v1", "items": listed})
         for item in () if self.is_json else listed:
-            self._table([[name, _lines(value)] for name, value in item.items()], ["FIELD", "VALUE"])
+            rows = [[name, _lines(value)] for name, value in item.items()]
+            self._console().print(_table(rows, ["FIELD", "VALUE"]))
 
     def text(self, text: str) -> None:
         """Print a text as it is."""
@@ -172,21 +205,6 @@ class Output:
     def _json(self, document: Item) -> None:
         self._print(sys.stdout, json.dumps(document, indent=2))
 
-    def _table(self, rows: Sequence[Sequence[object]], headings: Sequence[str]) -> None:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in headings:
-            table.add_column(heading, overflow="fold")  # an id is never cut, however narrow the terminal
-        for row in rows:
-            cells = [Text(_printable(str(cell))) for cell in row]
-            for cell in cells:
-                word = cell.plain.partition("\n")[0]
-                cell.stylize(_STYLES.get(word, ""), 0, len(word))
-            table.add_row(*cells)
-        self._console().print(table)
-
     def _console(self) -> Console:
         from rich.console import Console
 
@@ -207,6 +225,30 @@ class Output:
         encoding = stream.encoding or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()  # a pipe that nobody reads is found out here, not at the end of the process
+
+
+def _table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # an id is never cut, however narrow the terminal
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(value: object) -> RenderableType:
+    """Give a text whose first line has the colour of its word; what rich draws itself stays as it is."""
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    if isinstance(value, ProgressBar):
+        return value
+    cell = Text(_printable(str(value)))
+    word = cell.plain.partition("\n")[0]
+    cell.stylize(_STYLES.get(word, ""), 0, len(word))
+    return cell
 
 
 def _is_terminal() -> bool:

@@ -6,6 +6,7 @@ Host Factory's verbs use it too: what a call does not need is not imported.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hfcore.config import find_folders, load_settings
 from hfcore.environment import fingerprint
-from hfcore.errors import ConfigError
+from hfcore.errors import ConfigError, InputError
 from hfcore.logs import open_log
 from hfcore.models import EMPTY
 
@@ -84,6 +85,22 @@ def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
         disabled=settings.disabled_plugins if settings else (),
         observers=installed(hookspecs.OBSERVERS),
     )
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Let a person agree to what can't be undone.
+
+    Args:
+        question: What is to be done, as a question.
+        yes: Whether they have agreed by `--yes` already.
+
+    Raises:
+        InputError: Nobody has agreed.
+    """
+    import typer
+
+    if not (yes or (sys.stdin and sys.stdin.isatty() and typer.confirm(question, err=True))):
+        raise InputError(f"nothing was done, as nobody has agreed: {question}", hint="agree by --yes")
 
 
 @dataclass(slots=True, kw_only=True)

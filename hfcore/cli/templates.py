@@ -16,6 +16,7 @@ from hfcore.config import load_settings, read_file
 from hfcore.errors import ConfigError
 from hfcore.logs import open_log
 from hfcore.models import Problem, Severity
+from hfcore.withheld import concealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from hfcore.cli.running import Session
     from hfcore.config import Settings
     from hfcore.models import Template
-    from hfcore.service import Service, TemplateView
+    from hfcore.service import Service
+    from hfcore.views import TemplateView
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The templates of a provider instance.")
 
 _NO_LIMIT = "no limit"
-_SHOWN_AS = "***"
 
 
 @app.command("list")
@@ -112,12 +113,8 @@ def _summary(template_id: str, view: TemplateView | None, problems: Iterable[Pro
 
 
 def _fields(template: Template) -> dict[str, Any]:
-    """Give every field; LSF's `userData` may hold secrets, and is not shown."""
-    extra = {
-        key: _SHOWN_AS if key.lower().replace("_", "") == "userdata" else value for key, value in template.extra.items()
-    }
-    fields: dict[str, Any] = as_json(replace(template, extra=extra))
-    return fields
+    """Give every field but user data, which may hold secrets."""
+    return concealed(as_json(template))
 
 
 def _check_instance(session: Session) -> tuple[tuple[Problem, ...], int]:

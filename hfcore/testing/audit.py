@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hfcore import lifecycle
 from hfcore.archive import Archive, decode_entry, id_of
 from hfcore.aws import tags
-from hfcore.aws.fleet_terms import is_heterogeneous
 from hfcore.aws.instances import weights
+from hfcore.aws.mixes import is_heterogeneous
 from hfcore.errors import StoreError
 from hfcore.journal import IntentFolder, is_dead
 from hfcore.models import MachineStatus, RequestKind

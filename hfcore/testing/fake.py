@@ -147,7 +147,7 @@ class FakeProvider:
     def _released(self, release: Release) -> Released:
         named = frozenset(machine.instance_id for machine in release.machines)
         ids = named - self.cloud.protected
-        ending = ids.intersection(self.cloud.living())
+        ending = ids.intersection(self.cloud.standing())
         self.cloud.set_status(MachineStatus.SHUTTING_DOWN, *ending)
         group = self.cloud.groups.get(release.request.request_id)
         if group:
@@ -181,7 +181,7 @@ class FakeProvider:
 
     def _cleaned(self, request_id: str) -> Outcome:
         group = self.cloud.groups.get(request_id)
-        if group and set(self.cloud.living()).intersection(group.instance_ids):
+        if group and set(self.cloud.standing()).intersection(group.instance_ids):
             return Outcome(request_id=request_id, done=False, faults=(STILL_IN_USE,))
         self.cloud.groups.pop(request_id, None)
         return Outcome(request_id=request_id, done=True)

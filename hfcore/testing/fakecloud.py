@@ -92,6 +92,10 @@ class FakeCloud:
         """Give the ids of the instances that pend or run."""
         return [key for key, one in list(self.instances.items()) if one.status in {"pending", "running"}]
 
+    def standing(self) -> list[str]:
+        """Give the ids of the instances that are neither ending nor gone: stopped ones too."""
+        return [key for key, one in list(self.instances.items()) if one.status not in {"shutting-down", "terminated"}]
+
     def set_status(self, status: MachineStatus, *instance_ids: str, message: str = "") -> None:
         """Bring instances into a state, as a person at the console does."""
         for key in instance_ids:

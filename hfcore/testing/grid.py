@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hfcore import lifecycle
+from hfcore import lifecycle, observing
 from hfcore.hookspecs import PROVIDERS
 from hfcore.models import Machine, Release, Request, RequestKind, RequestStatus, Template
 from hfcore.plugins import Plugins, installed
@@ -130,7 +130,7 @@ class Grid(Rig):
         found = {one.request_id: one for one in self.provider.discover_instances(asked, self.context)}
         for request_id, discovery in found.items():
             request = self.requests[request_id]
-            seen = lifecycle.observe(
+            seen = observing.observe(
                 request,
                 tuple(self.its(request)),
                 discovery,

@@ -2,7 +2,7 @@
 
 How a verb is carried out is a subclass's business: `ForkedSite` here does it by warm processes of their own
 (`hfcore.testing.forks`). Every call is checked by itself: one JSON document on stdout and nothing else, stderr empty on
-success, exit code 0 or 1, and with 1 a message.
+success, exit code 0 or 1, with 1 a message; and the document keeps Host Factory's contract (`hfcore.testing.contract`).
 
 >>> with Forks() as forks, StrictAws(boot_seconds=0) as aws:
 ...     site = ForkedSite(tmp_path / "site", aws, forks)
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.testing.aws import IMAGE
+from hfcore.testing.contract import broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,16 +124,17 @@ CASES: Final[dict[str, Case]] = {
 
 def _heterogeneous(case: Case, name: str) -> Case:
     market = ("m5.large", "us-east-1a", "spot")
-    return replace(case, template_id=name, pool=market, refills=False, heterogeneous=True)
+    return replace(case, template_id=name, pool=market, heterogeneous=True)
 
 
 HETEROGENEOUS: Final[dict[str, Case]] = {
+    "ASG-heterogeneous": _heterogeneous(CASES["ASG"], "Hetero-Group"),
     "RunInstances-heterogeneous": _heterogeneous(CASES["RunInstances"], "Hetero-Run"),
     "EC2Fleet-instant-heterogeneous": _heterogeneous(CASES["EC2Fleet-instant"], "Hetero-Instant"),
     "EC2Fleet-request-heterogeneous": _heterogeneous(CASES["EC2Fleet-request"], "Hetero-Request"),
     "SpotFleet-heterogeneous": _heterogeneous(CASES["SpotFleet"], "Hetero-Spot"),
 }
-"""The same with price type heterogeneous, where there is that. Their templates allow one pool for each market."""
+"""The same with price type heterogeneous. Their templates allow one pool for each market."""
 
 
 def templates(aws: StrictAws) -> list[Document]:
@@ -157,6 +159,7 @@ def templates(aws: StrictAws) -> list[Document]:
         "Fleet-Request": {"providerApi": "EC2Fleet", "fleetType": "request"},
         "Fleet-Maintain": {"providerApi": "EC2Fleet", "fleetType": "maintain"},
         "Spot-Plain": {"providerApi": "SpotFleet"} | spot,
+        "Hetero-Group": {"providerApi": "ASG"} | hetero,
         "Hetero-Run": {"providerApi": "RunInstances"} | hetero,
         "Hetero-Instant": {"providerApi": "EC2Fleet", "fleetType": "instant"} | hetero,
         "Hetero-Request": {"providerApi": "EC2Fleet", "fleetType": "request"} | hetero,
@@ -180,8 +183,8 @@ class Ran:
         return str(self.answer.get("message", ""))
 
 
-def judged(verb: str, code: int | None, stdout: bytes, stderr: bytes, seconds: float) -> Ran:
-    """Check what holds for every call of every verb, and give the answer."""
+def judged(verb: str, code: int | None, stdout: bytes, stderr: bytes, seconds: float, *, lsf: bool = False) -> Ran:
+    """Check what holds for every call of every verb, and give the answer; under LSF it is told more."""
     shown = f"{verb} exited with {code}\nstdout: {stdout!r}\nstderr: {stderr!r}"
     assert code in {0, 1}, shown
     assert stdout.endswith(b"}\n"), shown
@@ -195,6 +198,7 @@ def judged(verb: str, code: int | None, stdout: bytes, stderr: bytes, seconds: f
         assert answer["message"], shown
         assert b"Traceback" not in stderr, shown
         assert "HF9001" not in answer["message"], shown
+    assert broken(verb, answer, failed=code == 1, lsf=lsf) == [], shown
     return Ran(code=code, answer=answer, stderr=stderr.decode(), seconds=seconds)
 
 
@@ -204,7 +208,12 @@ class Site(ABC):
     Args:
         folder: Where it is laid out; made.
         aws: Its AWS.
+
+    Attributes:
+        lsf: Whether LSF's resource connector calls, and not Symphony.
     """
+
+    lsf = False
 
     def __init__(self, folder: Path, aws: StrictAws) -> None:
         self.folder, self.aws = folder, aws
@@ -224,9 +233,22 @@ class Site(ABC):
         (self.conf / f"{PROVIDER}{name}").write_text(json.dumps(document, indent=2))
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give what Host Factory gives: a bare PATH and its own variables; and the way to the strict AWS."""
+        """Give what the caller gives: a bare PATH and its own variables; and the way to the strict AWS."""
+        own = self._lsf() if self.lsf else self._symphony()
+        return {"PATH": "/usr/bin:/bin", **own, **self.aws.environment(), **(more or {})}
+
+    def _lsf(self) -> dict[str, str]:
         return {
-            "PATH": "/usr/bin:/bin",
+            "PROVIDER_NAME": PROVIDER,
+            "PRO_CONF_DIR": str(self.conf),
+            "PRO_DATA_DIR": str(self.work),
+            "PRO_LSF_LOGDIR": str(self.log),
+            "PRO_LSF_TOP": "/opt/ibm/lsf",
+            "SCRIPT_OPTIONS": "-Dsome.java.option=1",
+        }
+
+    def _symphony(self) -> dict[str, str]:
+        return {
             "HF_TOP": "/opt/ibm/hostfactory",
             "HF_VERSION": "1.2",
             "HF_CONFDIR": str(self.folder),
@@ -237,8 +259,6 @@ class Site(ABC):
             "HF_PROVIDER_CONFDIR": str(self.conf),
             "HF_PROVIDER_WORKDIR": str(self.work),
             "HF_PROVIDER_LOGDIR": str(self.log),
-            **self.aws.environment(),
-            **(more or {}),
         }
 
     @abstractmethod
@@ -360,7 +380,7 @@ class ForkedSite(Site):
     def run(self, verb: str, document: object = None, *, env: Mapping[str, str] | None = None) -> Ran:
         """Carry out a call to its end."""
         ended = self.call(verb, document, env=env)
-        return judged(verb, ended.code, ended.stdout, ended.stderr, ended.seconds)
+        return judged(verb, ended.code, ended.stdout, ended.stderr, ended.seconds, lsf=self.lsf)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, in AWS and for every later call."""

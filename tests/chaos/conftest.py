@@ -41,7 +41,7 @@ POLLS = 2
 OPEN = ("creating", "in_progress")
 BETWEEN_POLLS = 31.0
 DEADLINE = 31 * 60.0
-REMAINDER_AFTER = 25 * 60.0  # fleet_terms: 5 of 30 minutes before the deadline
+REMAINDER_AFTER = 25 * 60.0  # mixes: 5 of 30 minutes before the deadline
 RETENTION_HOURS = 1
 PATIENCE = 10.0
 # At once; only who is short of capacity tries again, ever more patiently. Nothing is forgotten.

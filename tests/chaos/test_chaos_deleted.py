@@ -138,9 +138,23 @@ def test_an_older_copy_of_the_store_ends_and_reports_nothing_that_it_does_not_kn
             assert ran.answer["requests"] == []
         else:
             assert all(one["message"].startswith("unknown request id") for one in ran.answer["requests"]), ran
-    given = site.run("requestReturnMachines", hundred.named)
-    assert "left alone" in given.message
     hundred.assert_untouched(mutations)
+
+
+def test_what_an_older_copy_does_not_know_is_adopted_and_ended_once_host_factory_returns_it(
+    forks: Forks, memory: Path
+) -> None:
+    with StrictAws(boot_seconds=0, shutdown_seconds=0, fill_seconds=0, replace_seconds=0) as aws:
+        hundred = Hundred(ForkedSite(memory / "older", aws, forks))
+        site = hundred.site
+        hundred.put(hundred.before)
+        given = site.run("requestReturnMachines", hundred.named)
+        assert "100 machines being returned; not known here, adopted by the owner tag: i-" in given.message
+        assert site.status(given.answer["requestId"])["status"] == "complete"
+        assert site.live() == set()
+        site.pass_time(BETWEEN_CALLS)
+        assert site.run("getReturnRequests", hundred.named).answer["requests"] == []
+        assert audit(aws, site.data, datetime.now(UTC) + timedelta(seconds=site.ahead)) == ()
 
 
 @pytest.mark.parametrize("copy", ["a fresh store", "an older copy"])
@@ -154,7 +168,8 @@ def test_a_store_that_begins_anew_ends_only_what_it_has_made_itself(hundred: Hun
         request_id = site.request(case.template_id, 2)
         new = [{"machineId": one["machineId"]} for one in site.status(request_id)["machines"]]
         assert len(new) == 2
-        returned = site.give_back([*new, *hundred.named["machines"]])
+        others = hundred.named["machines"] if copy == "a fresh store" else []  # of another owner: they are not ours
+        returned = site.give_back([*new, *others])
         assert site.status(returned)["status"] == "complete"
     for _, ran in hundred.call_again_and_again():
         assert ran.code == 0, ran

@@ -10,12 +10,14 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.beside import Beside
 from hfcore.testing.crowd import Crowd
@@ -132,6 +134,18 @@ def test_a_request_that_nobody_was_told_of_ends_at_its_deadline(site: ForkedSite
     (request,) = site.stored().values()
     assert request["status"] != "in_progress"
     assert not request["resource_ids"] or request["cleaned"]
+
+
+def test_what_one_call_began_for_several_and_another_has_done_is_not_left_open(site: ForkedSite) -> None:
+    first, second, third = sorted(site.request(CASES["EC2Fleet-request"].template_id, 1) for _ in range(3))
+    site.wait_for_running(3)
+    asked = {"requests": [{"requestId": one} for one in (second, third)]}
+    assert site.call("getRequestStatus", asked, kill=fault_point("intent-written:after")).killed
+    assert [one.name for one in (site.data / "journal").glob("*.json")] == [f"{second}.freeze-0.json"]
+    for _ in range(2):  # the first fleet's name is now the step's
+        site.pass_time(BETWEEN_POLLS)
+        assert {one["status"] for one in site.statuses(first, second, third)} == {"complete"}
+    assert audit(site.aws, site.data, datetime.now(UTC) + timedelta(seconds=site.ahead)) == ()
 
 
 def wanted_of(site: ForkedSite, request_id: str) -> int:

@@ -21,7 +21,7 @@ PLUGINS = {
 
 
 def quoted(text: str) -> set[str]:
-    return set(re.findall(r"`((?:ec2|autoscaling|iam|ssm|sts):\w+)`", text))
+    return set(re.findall(r"`((?:ec2|autoscaling|iam|sqs|ssm|sts):\w+)`", text))
 
 
 def test_the_iam_actions_of_each_plugin_are_the_common_ones_and_those_of_its_row() -> None:

@@ -19,7 +19,7 @@ from hfcore.service import Answer, MachineRef, Reclaims, RequestView, Service
 from hfcore.testing import FakeCloud, FakeProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hfcore.plugins import Candidate
@@ -64,6 +64,7 @@ class Grid:
         self.candidates: list[Candidate] = []
         self.observers: list[Candidate] = []
         self.flags: dict[str, str] = {"region": "fake-1"}
+        self.plugins: Plugins | None = None  # made once for all verbs, where that is not what matters
         self._stack = stack
         for name in ("conf", "work", "log"):
             (folder / name).mkdir()
@@ -84,7 +85,7 @@ class Grid:
         logger = logging.getLogger("hfcore.test")
         return Service(
             settings=settings,
-            plugins=lambda: Plugins(self.candidates, logger=logger, observers=self.observers),
+            plugins=lambda: self.plugins or Plugins(self.candidates, logger=logger, observers=self.observers),
             fingerprint=lambda: repr((self.candidates, self.cloud.problems)),
             clock=self.clock,
             logger=logger,
@@ -133,6 +134,19 @@ class Grid:
 def grid(tmp_path: Path) -> Iterator[Grid]:
     with ExitStack() as stack:
         yield Grid(tmp_path, stack)
+
+
+@pytest.fixture
+def new_grid() -> Iterator[Callable[[Path], Grid]]:
+    """Give what lays out an instance in a folder, whose verbs share their plug-ins."""
+    with ExitStack() as stack:
+
+        def made(folder: Path) -> Grid:
+            grid = Grid(folder, stack)
+            grid.plugins = Plugins(grid.candidates, logger=logging.getLogger("hfcore.test"))
+            return grid
+
+        yield made
 
 
 @pytest.fixture(scope="session")

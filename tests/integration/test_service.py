@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from hfcore import hookimpl, lifecycle
+from hfcore import hookimpl, lifecycle, standing
 from hfcore.errors import (
     CapacityExceeded,
     CloudError,
@@ -35,10 +35,12 @@ from hfcore.models import (
     Provisioned,
     Reclaim,
     RequestStatus,
+    Severity,
 )
 from hfcore.plugins import Candidate
-from hfcore.service import MachineRef, RequestView
+from hfcore.tables import Records
 from hfcore.testing import FakeProvider
+from hfcore.views import MachineRef, RequestView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -381,13 +383,76 @@ def test_a_request_ends_past_its_deadline_though_the_cloud_can_t_be_asked(
     view = grid.poll(request_id)
     assert view.request is not None
     assert (status(view), statuses(view)) == (RequestStatus.COMPLETED_WITH_ERRORS, ["pending", "pending"])
-    assert {lifecycle.result(machine, view.request) for machine in view.machines} == {lifecycle.Result.FAIL}
+    assert {standing.result(machine, view.request) for machine in view.machines} == {standing.Result.FAIL}
     assert "0 units of 2 known to run" in view.message
     assert "can't be asked" in view.message
     assert len(grid.cloud.living()) == 2
     grid.cloud.account_id = account
     assert statuses(grid.poll(request_id)) == ["shutting-down", "shutting-down"]
     assert grid.cloud.living() == []
+
+
+@pytest.mark.parametrize("silence", [break_discovery, change_account])
+def test_what_was_launched_unseen_is_found_and_ended_though_its_request_ended_in_silence(
+    grid: Grid, silence: Callable[[Grid], None]
+) -> None:
+    grid.cloud.tells_ids, account = False, grid.cloud.account_id
+    request_id = grid.request(2)
+    grid.clock.advance(minutes=36)
+    silence(grid)
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
+    assert len(grid.cloud.living()) == 2
+    grid.cloud.account_id = account
+    assert statuses(grid.poll(request_id)) == ["shutting-down", "shutting-down"]
+    assert grid.cloud.living() == []
+    assert grid.stored(request_id)["frozen"]
+
+
+def test_another_account_is_not_asked_to_stop_what_it_does_not_have(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 0
+    grid.cloud.tells_ids = False
+    request_id = grid.request(1)
+    grid.clock.advance(minutes=36)
+    change_account(grid)
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
+    assert grid.cloud.called("stop_launching") == []
+    assert not grid.stored(request_id).get("frozen")
+
+
+def test_what_may_still_launch_keeps_its_room_until_it_is_frozen(grid: Grid) -> None:
+    grid.cloud.refills, grid.cloud.capacity = True, 1
+    request_id = grid.request(6)
+    grid.clock.advance(minutes=31)
+    grid.cloud.fail("stop_launching", THROTTLED)
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
+    with pytest.raises(CapacityExceeded, match="5 asked, 1 live, 5 expected, 10 at most"):
+        grid.request(5)
+    grid.poll(request_id)
+    grid.request(5)
+
+
+def test_a_template_whose_max_number_is_0_is_listed_and_refuses_all(grid: Grid) -> None:
+    grid.write_templates({"templateId": "none", "providerApi": "Fake", "maxNumber": 0, "attributes": ATTRIBUTES})
+    (view,) = grid.open().available_templates()
+    assert (view.template.max_number, view.available) == (0, 0)
+    with pytest.raises(CapacityExceeded, match="1 asked, 0 live, 0 expected, 0 at most"):
+        grid.request(1, "none")
+
+
+def test_a_poll_reads_the_store_once_and_a_second_time_to_change_it(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    load = Records.load
+    monkeypatch.setattr(Records, "load", lambda self: (loads.append(""), load(self))[1])
+    request_id = grid.request(2)
+    files = 2
+    loads.clear()
+    grid.poll(request_id)
+    assert len(loads) == 2 * files
+    loads.clear()
+    grid.poll(request_id)
+    assert len(loads) == files
 
 
 def test_what_ends_short_has_what_there_is_and_the_reason(grid: Grid) -> None:
@@ -486,14 +551,20 @@ def test_a_broken_plug_in_of_a_known_api_is_refused_and_does_not_fall_back(grid:
 ATTRIBUTES = {"type": ["String", "X86_64"], "ncpus": ["Numeric", "4"], "nram": ["Numeric", "16384"]}
 
 
-def test_a_plug_in_that_can_not_judge_its_template_harms_no_other(grid: Grid) -> None:
+@pytest.mark.parametrize("error", [THROTTLED, ValueError("oh")], ids=["cloud", "plug-in"])
+def test_a_plug_in_that_can_not_judge_its_template_now_takes_nothing_from_the_list(
+    grid: Grid, error: Exception
+) -> None:
     other = {"templateId": "other", "providerApi": "Other", "attributes": ATTRIBUTES}
     grid.write_templates({"templateId": "basic", "providerApi": "Fake", "attributes": ATTRIBUTES}, other)
     grid.install(FakeProvider(type(grid.cloud)()), "Other", distribution="hfcore-other")
-    grid.cloud.fail("validate_template", ValueError("oh"))
+    grid.cloud.fail("validate_template", error)
     service = grid.open()
-    assert [view.template.template_id for view in service.available_templates()] == ["other"]
-    assert any("validate_template() raised ValueError: oh" in str(problem) for problem in service.templates.problems)
+    assert [view.template.template_id for view in service.available_templates()] == ["basic", "other"]
+    (problem,) = service.templates.problems
+    assert (problem.severity, problem.template_id) == (Severity.WARNING, "basic")
+    assert str(error) in problem.message
+    assert grid.open().templates.problems == ()  # asked again at the next call
 
 
 # What follows an end
@@ -830,7 +901,9 @@ def test_machines_that_the_cloud_takes_back_are_named_with_what_remains_of_their
 
 def test_a_machine_that_was_taken_is_stored_as_such_and_named_until_it_is_returned(grid: Grid) -> None:
     request_id = grid.complete(2)
-    grid.cloud.reclaims["f-00001"] = Reclaim(instance_id="f-00001", code="taken", message="no capacity")
+    grid.cloud.reclaims["f-00001"] = Reclaim(
+        instance_id="f-00001", code="taken", message="no capacity", status=MachineStatus.TERMINATED
+    )
     assert [view.grace_seconds for view in grid.reclaims().views] == [0]
     grid.cloud.calls.clear()
     (view,) = grid.reclaims().views
@@ -856,7 +929,10 @@ def test_a_machine_that_is_returned_while_the_cloud_is_asked_is_not_named(grid: 
         def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
             grid.cloud.reclaims.clear()
             grid.give_back("f-00001")
-            return tuple(Reclaim(instance_id=m.instance_id, code="ended", message="by us") for m in machines)
+            return tuple(
+                Reclaim(instance_id=m.instance_id, code="ended", message="by us", status=MachineStatus.TERMINATED)
+                for m in machines
+            )
 
     grid.complete(2)
     grid.candidates.clear()
@@ -867,7 +943,7 @@ def test_a_machine_that_is_returned_while_the_cloud_is_asked_is_not_named(grid: 
 def test_only_machines_that_host_factory_knows_are_named(grid: Grid) -> None:
     grid.complete(3)
     for key in grid.cloud.instances:
-        grid.cloud.reclaims[key] = Reclaim(instance_id=key, code="taken", message="m")
+        grid.cloud.reclaims[key] = Reclaim(instance_id=key, code="taken", message="m", status=MachineStatus.TERMINATED)
     refs = (MachineRef(machine_id="f-00002"), MachineRef(name=machine_names(grid)["f-00003"]))
     views = grid.open().return_requests(refs).views
     assert sorted(view.machine.instance_id for view in views) == ["f-00002", "f-00003"]
@@ -883,7 +959,9 @@ def test_a_fault_while_asking_what_is_taken_back_is_told_and_stops_nothing(grid:
 
 def test_a_machine_that_was_taken_may_be_returned_by_its_name_alone(grid: Grid) -> None:
     grid.complete(2)
-    grid.cloud.reclaims["f-00001"] = Reclaim(instance_id="f-00001", code="taken", message="no capacity")
+    grid.cloud.reclaims["f-00001"] = Reclaim(
+        instance_id="f-00001", code="taken", message="no capacity", status=MachineStatus.TERMINATED
+    )
     grid.reclaims()
     answer = grid.open().request_return((MachineRef(name=machine_names(grid)["f-00001"]),))
     assert answer.message == "1 machine being returned"

@@ -23,7 +23,8 @@ from moto.server import ThreadedMotoServer
 from hfcore import hostfactory
 from hfcore.cli.running import SystemClock, open_plugins
 from hfcore.config import load_settings
-from hfcore.service import MachineRef, Service
+from hfcore.service import Service
+from hfcore.views import MachineRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -128,7 +128,8 @@ class Site(testing.Site):
             check=False,
             cwd="/",
         )
-        return judged(verb, ended.returncode, ended.stdout, ended.stderr, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return judged(verb, ended.returncode, ended.stdout, ended.stderr, seconds, lsf=self.lsf)
 
 
 def lay_out(python: Path, folder: Path) -> Path:

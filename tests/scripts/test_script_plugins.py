@@ -62,8 +62,8 @@ def test_an_unknown_api_is_refused_where_the_settings_say_so(site: Site) -> None
 
 
 def test_a_fallback_that_would_mean_something_else_is_refused(site: Site) -> None:
-    site.write_templates(Mixed={"like": "Fleet-Instant", "providerApi": "Lambda"})
-    assert "percentOnDemand" in asked(site, "Mixed")
+    site.write_templates(Odd={"like": "Fleet-Instant", "providerApi": "Lambda", "volumeType": "io1"})
+    assert "volumeType" in asked(site, "Odd")
 
 
 def test_a_disabled_plug_in_of_a_known_api_never_falls_back(site: Site) -> None:

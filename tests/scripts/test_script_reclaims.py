@@ -65,8 +65,9 @@ def test_a_retirement_is_named_with_the_time_that_is_left(site: Site) -> None:
     assert 7100 <= named["gracePeriod"] <= 7200
 
 
-def test_a_host_that_nobody_here_knows_is_not_named(site: Site) -> None:
+def test_a_host_that_nobody_here_knows_is_asked_of_aws_and_not_named_as_it_may_be_another_account_s(site: Site) -> None:
     given = {"machines": [{"name": "ip-10-0-58-4.ec2.internal", "machineId": "i-022161abf93cc2af9"}]}
     ran = site.run("getReturnRequests", given)
     assert (ran.code, ran.answer["requests"]) == (0, [])
-    assert site.aws.calls == []
+    assert "known neither here nor to the cloud" in ran.message
+    assert [call.operation for call in site.aws.calls] == ["DescribeInstances", "GetCallerIdentity"]

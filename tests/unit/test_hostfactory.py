@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hfcore import hostfactory as wire
 from hfcore.errors import InputError
 from hfcore.models import Machine, MachineStatus, Problem, Request, RequestKind, RequestStatus, Severity, Template
-from hfcore.service import Answer, MachineRef, Reclaims, ReclaimView, RequestView, TemplateView
+from hfcore.views import Answer, MachineRef, Reclaims, ReclaimView, RequestView, TemplateView
 
 INPUTS = Path(__file__).parents[1] / "samples" / "inputs"
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)

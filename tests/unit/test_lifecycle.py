@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfcore import lifecycle
-from hfcore.lifecycle import Observed, Result
+from hfcore import lifecycle, observing, standing, usage
 from hfcore.models import (
     Discovery,
     Fault,
@@ -26,6 +25,10 @@ from hfcore.models import (
     RequestKind,
     RequestStatus,
 )
+from hfcore.standing import Result
+
+if TYPE_CHECKING:
+    from hfcore.observing import Observed
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -99,7 +102,7 @@ def seen(*instances: Instance, at: datetime = NOW + MINUTE, **changed: object) -
 def observe(
     request: Request, known: tuple[Machine, ...], discovery: Discovery, *, now: datetime | None = None
 ) -> Observed:
-    return lifecycle.observe(
+    return observing.observe(
         request,
         known,
         discovery,
@@ -191,6 +194,21 @@ def test_a_request_that_ends_short_has_errors_and_says_why() -> None:
     assert "InsufficientInstanceCapacity: no room" in observed.request.message
 
 
+def test_what_was_lost_is_said_once_for_each_reason_with_how_many_it_took() -> None:
+    lost = [an_instance(number, TERMINATED, message="Server.InternalError: it broke") for number in (1, 2)]
+    short = observe(a_request(target=4), (), seen(*lost, an_instance(3), final=True, faults=(FULL,))).request
+    assert short.message == (
+        "1 unit of 4 on 1 running machine, nothing more will come: InsufficientInstanceCapacity: no room; "
+        "2 machines lost: Server.InternalError: it broke"
+    )
+
+
+def test_a_machine_that_pended_too_long_is_the_reason_of_a_shortfall() -> None:
+    pending = an_instance(1, PENDING, launch_time=NOW - 4 * MINUTE)
+    short = observe(a_request(target=1), (), seen(pending, at=NOW, final=True)).request
+    assert short.message.endswith("nothing more will come: 1 machine lost: it was pending for longer than 180 s")
+
+
 def test_a_final_shortfall_waits_for_the_machine_that_still_pends() -> None:
     assert observe(a_request(), (), seen(an_instance(1, PENDING), final=True)).request.status is IN_PROGRESS
 
@@ -249,7 +267,7 @@ def test_a_machine_that_dies_after_completion_turns_fail_and_its_request_stays_c
     request = a_request(status=COMPLETED, machine_ids=("i-1", "i-2"))
     observed = observe(request, (a_machine(1), a_machine(2)), seen(an_instance(1), an_instance(2, TERMINATED)))
     assert observed.request.status is COMPLETED
-    results = [lifecycle.result(machine, observed.request) for machine in observed.machines]
+    results = [standing.result(machine, observed.request) for machine in observed.machines]
     assert results == [Result.SUCCEED, Result.FAIL]
 
 
@@ -299,6 +317,26 @@ def test_an_address_once_known_is_not_lost_when_the_cloud_no_longer_shows_it() -
     gone = a_machine(1, TERMINATED, observed_at=NOW + MINUTE, private_ip="", private_dns="", name="")
     merged = lifecycle.newer(a_machine(1), gone)
     assert (merged.private_ip, merged.private_dns, merged.name) == ("10.0.0.1", "ip-10-0-0-1", "ip-10-0-0-1")
+
+
+@pytest.mark.parametrize("status", [RUNNING, STOPPED])
+def test_a_public_address_is_lost_with_it_and_a_private_one_is_kept(status: MachineStatus) -> None:
+    before = a_machine(1, public_ip="54.0.0.1", public_dns="ec2-54-0-0-1", private_ip="10.0.0.1")
+    after = a_machine(1, status, private_ip="", observed_at=NOW + MINUTE)
+    merged = lifecycle.newer(before, after)
+    assert (merged.public_ip, merged.public_dns, merged.private_ip) == ("", "", "10.0.0.1")
+
+
+def test_the_last_addresses_of_a_machine_that_is_gone_are_kept() -> None:
+    before = a_machine(1, public_ip="54.0.0.1")
+    gone = a_machine(1, TERMINATED, observed_at=NOW + MINUTE)
+    assert lifecycle.newer(before, gone).public_ip == "54.0.0.1"
+
+
+def test_the_first_reason_why_a_machine_ends_is_kept() -> None:
+    ending = a_machine(1, SHUTTING_DOWN, message="it was pending for longer than 180 s")
+    gone = a_machine(1, TERMINATED, message="Client.UserInitiatedShutdown", observed_at=NOW + MINUTE)
+    assert lifecycle.newer(ending, gone).message == "it was pending for longer than 180 s"
 
 
 def test_a_machine_that_was_given_back_stays_given_back() -> None:
@@ -504,7 +542,7 @@ def test_a_return_of_nothing_is_complete_at_once() -> None:
 def test_a_machine_of_a_return_that_the_cloud_no_longer_knows_is_gone() -> None:
     request = a_request(request_id="ret-1", kind=RequestKind.RETURN)
     machines = (a_machine(1, SHUTTING_DOWN), a_machine(2, SHUTTING_DOWN))
-    after = lifecycle.observe_return(
+    after = observing.observe_return(
         request, machines, seen(an_instance(2, SHUTTING_DOWN)), now=NOW + MINUTE, name_of=lambda one: one.private_dns
     )
     assert [machine.status for machine in after] == [TERMINATED, SHUTTING_DOWN]
@@ -512,7 +550,7 @@ def test_a_machine_of_a_return_that_the_cloud_no_longer_knows_is_gone() -> None:
 
 def test_a_return_is_about_its_own_machines_alone() -> None:
     request = a_request(request_id="ret-1", kind=RequestKind.RETURN)
-    after = lifecycle.observe_return(
+    after = observing.observe_return(
         request, (a_machine(1),), seen(an_instance(1), an_instance(2)), now=NOW + MINUTE, name_of=lambda _: ""
     )
     assert [machine.instance_id for machine in after] == ["i-1"]
@@ -542,9 +580,16 @@ def test_a_machine_that_is_gone_does_not_shut_down_again() -> None:
     assert lifecycle.released(dead, outcome, NOW) is dead
 
 
-def test_a_machine_that_the_cloud_no_longer_knows_was_taken_back_for_good() -> None:
-    machine = lifecycle.reclaimed(a_machine(1), Reclaim(instance_id="i-1", code="C", message="m"), NOW)
+def test_a_machine_that_was_taken_back_is_gone_for_the_clouds_reason() -> None:
+    taken = Reclaim(instance_id="i-1", code="C", message="m", status=TERMINATED)
+    machine = lifecycle.reclaimed(a_machine(1), taken, NOW)
     assert (machine.status, machine.message) == (TERMINATED, "C: m")
+
+
+@pytest.mark.parametrize("status", [None, RUNNING])
+def test_a_machine_that_is_only_announced_to_go_or_not_found_is_not_gone_yet(status: MachineStatus | None) -> None:
+    announced = Reclaim(instance_id="i-1", code="C", message="m", status=status)
+    assert lifecycle.reclaimed(a_machine(1), announced, NOW) == a_machine(1)
 
 
 # What it is called
@@ -565,26 +610,26 @@ def test_a_machine_that_the_cloud_no_longer_knows_was_taken_back_for_good() -> N
     ],
 )
 def test_a_machine_that_was_asked_for_has_the_result(machine: Machine, expected: Result) -> None:
-    assert lifecycle.result(machine, a_request()) is expected
+    assert standing.result(machine, a_request()) is expected
 
 
 @pytest.mark.parametrize("status", list(MachineStatus))
 def test_a_machine_being_returned_has_succeeded_only_when_it_is_gone(status: MachineStatus) -> None:
     expected = Result.SUCCEED if status is TERMINATED else Result.EXECUTING
-    assert lifecycle.result(a_machine(1, status), a_request(kind=RequestKind.RETURN)) is expected
+    assert standing.result(a_machine(1, status), a_request(kind=RequestKind.RETURN)) is expected
 
 
 def test_progress_says_how_far_an_open_request_is() -> None:
     request = a_request(target=3)
-    assert lifecycle.progress(request, ()) == "no machines yet: 3 units asked of Fake"
+    assert standing.progress(request, ()) == "no machines yet: 3 units asked of Fake"
     machines = (a_machine(1), a_machine(2, PENDING))
-    assert lifecycle.progress(request, machines) == "1 of 3 units running, on 1 running machine"
+    assert standing.progress(request, machines) == "1 of 3 units running, on 1 running machine"
     returning = a_request(kind=RequestKind.RETURN)
-    assert lifecycle.progress(returning, (a_machine(1, TERMINATED), a_machine(2))) == "1 of 2 machines gone"
+    assert standing.progress(returning, (a_machine(1, TERMINATED), a_machine(2))) == "1 of 2 machines gone"
 
 
 def test_progress_of_an_ended_request_is_its_last_message() -> None:
-    assert lifecycle.progress(a_request(status=COMPLETED, message="m"), (a_machine(1),)) == "m"
+    assert standing.progress(a_request(status=COMPLETED, message="m"), (a_machine(1),)) == "m"
 
 
 # What still has to be done
@@ -614,22 +659,28 @@ def test_a_failed_request_without_resources_is_over_at_once() -> None:
 
 def test_live_units_count_all_that_is_not_terminated_by_weight() -> None:
     machines = (a_machine(1, weight=4.0), a_machine(2, PENDING), a_machine(3, SHUTTING_DOWN), a_machine(4, TERMINATED))
-    assert lifecycle.live_units(machines) == 6
+    assert usage.live_units(machines) == 6
 
 
 def test_expected_units_are_the_target_until_the_end_and_then_what_lives() -> None:
     machines = (a_machine(1), a_machine(2, TERMINATED))
-    assert lifecycle.expected_units(a_request(target=5), machines) == 5
-    assert lifecycle.expected_units(a_request(target=5, status=COMPLETED), machines) == 1
+    assert usage.expected_units(a_request(target=5), machines) == 5
+    assert usage.expected_units(a_request(target=5, status=COMPLETED, frozen=True), machines) == 1
+    assert usage.expected_units(a_request(target=5, status=COMPLETED, resource_ids=()), machines) == 1
+
+
+def test_what_has_ended_and_may_still_launch_is_expected_to() -> None:
+    machines = (a_machine(1), a_machine(2, TERMINATED, return_id="ret-1"))
+    assert usage.expected_units(a_request(target=5, status=COMPLETED), machines) == 4
 
 
 def test_what_was_returned_and_is_gone_is_no_longer_expected() -> None:
     machines = (a_machine(1), a_machine(2, TERMINATED, return_id="ret-1"))
-    assert lifecycle.expected_units(a_request(target=2), machines) == 1
+    assert usage.expected_units(a_request(target=2), machines) == 1
 
 
 def test_more_may_live_than_was_asked_for() -> None:
-    assert lifecycle.expected_units(a_request(target=1), (a_machine(1, weight=8.0),)) == 8
+    assert usage.expected_units(a_request(target=1), (a_machine(1, weight=8.0),)) == 8
 
 
 # What never happens, whatever is observed

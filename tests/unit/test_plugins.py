@@ -270,7 +270,7 @@ CALLS: dict[str, Callable[[Provider], object]] = {
     "discover_instances": lambda p: p.discover_instances((REQUEST,), CONTEXT),
     "stop_launching": lambda p: p.stop_launching((REQUEST,), CONTEXT),
     "release_instances": lambda p: p.release_instances((), CONTEXT),
-    "reclaimed_instances": lambda p: p.reclaimed_instances((), CONTEXT),
+    "reclaimed_instances": lambda p: p.reclaimed_instances((), (), CONTEXT),
     "owned_resources": lambda p: p.owned_resources(CONTEXT),
     "cleanup": lambda p: p.cleanup((REQUEST,), CONTEXT),
 }
@@ -341,7 +341,7 @@ def test_an_answer_for_a_request_that_was_not_asked_for_is_the_plug_ins_fault(
 def test_optional_hooks_that_are_not_there_give_nothing(write: Write) -> None:
     provider = plugins(write("Good")).provider("Good")
     assert provider.advance((REQUEST,), CONTEXT) == ()
-    assert provider.reclaimed_instances((), CONTEXT) == ()
+    assert provider.reclaimed_instances((), (), CONTEXT) == ()
     assert provider.plan(REQUEST, Template(template_id="t"), CONTEXT) == ()
     assert provider.check(Template(template_id="t"), CONTEXT) == ()
 

@@ -26,7 +26,7 @@ ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
 TYPES = re.compile(r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)")
 MAX_IDS, MAX_STATUS_IDS, PAGE = 1000, 100, range(5, 1001)
 TAGGABLE = {"instance", "volume", "network-interface", "spot-instances-request"}
-STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
+STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopped": 80}
 SPOT_NOTICE_SECONDS = 120
 SPOT_REQUEST_KEPT_SECONDS = 4 * 3600
 USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
@@ -61,7 +61,7 @@ class Instance:
         asked = {name: plan.params.get(name) for name in ("InstanceType", "ImageId", "KeyName")}
         self.id, self.reservation = f"i-0{secrets.token_hex(8)}", launched["ReservationId"]
         about = {"InstanceId": self.id, "LaunchTime": now // 1, "Tags": tag_list(tags)}
-        self.described: Params = {**launched, **about, **asked, **place, **names}
+        self.described: Params = {**launched, **about, **asked, **place, **names, "CpuOptions": _cpus(plan.pool[0])}
         self.region, self.plan, self.owner, self.tags = region, plan, owner, tags
         self.visible_at = now + region.timings.visible_after_seconds
         self.leaving: Params = {}  # the activity by which it leaves its group
@@ -121,6 +121,12 @@ class Instance:
             self.spot_request |= {"State": "closed", "Status": status}
             forget = partial(self.region.spot_requests.pop, self.spot_request["SpotInstanceRequestId"], None)
             self.region.timeline.later(SPOT_REQUEST_KEPT_SECONDS, forget)
+
+
+def _cpus(kind: str) -> Params:
+    """Give the cores of a type, each of two threads as of all types here: xlarge has two, smaller ones have one."""
+    times = re.search(r"(\d*)xlarge", kind)
+    return {"CoreCount": 2 * int(times[1] or 1) if times else 1, "ThreadsPerCore": 2}
 
 
 def resolve(region: Region, params: Params, market: str = "") -> Blueprint:

@@ -141,7 +141,7 @@ class Region:
 
     def __init__(self, world: World, name: str, account: str) -> None:
         self.world, self.name, self.account = world, name, account
-        self.timeline, self.timings = world.timeline, world.timings
+        self.timeline = world.timeline
         self.instances: dict[str, Instance] = {}
         self.spot_requests: dict[str, Params] = {}
         self.templates: dict[str, Template] = {}
@@ -157,6 +157,11 @@ class Region:
         self.parameters = {AL2023: self._id("ami")}
         root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available"}
         self.images: dict[str, Params] = {one: {"ImageId": one, **root} for one in (IMAGE, self.parameters[AL2023])}
+
+    @property
+    def timings(self) -> Timings:
+        """Give how long things take now."""
+        return self.world.timings
 
     def _id(self, prefix: str, part: str = "") -> str:
         return f"{prefix}-0{hashlib.sha256(f'{self.name}{part}'.encode()).hexdigest()[:16]}"

@@ -658,7 +658,7 @@ def test_the_plan_is_what_is_sent(rig: Rig, zones: int, operations: list[str]) -
 def test_a_spot_notice_is_told(rig: Rig) -> None:
     request = rig.settled(2, price_type="spot")
     rig.aws.reclaim(request.machine_ids[0])
-    (found,) = rig.asg.reclaimed_instances(rig.machines_of(request), rig.context)
+    (found,) = rig.asg.reclaimed_instances(rig.machines_of(request), (request,), rig.context)
     assert found.instance_id == request.machine_ids[0]
 
 

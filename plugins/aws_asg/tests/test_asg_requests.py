@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ def template(**fields: Any) -> Template:
 
 
 def built(**fields: Any) -> dict[str, Any]:
-    parameters = requests.create_group(REQUEST, template(**fields), "hfcore-abc", TAGS)
+    parameters = requests.create_group(REQUEST, template(**fields), "hfcore-abc", TAGS, units=10)
     shape = get_session().get_service_model("autoscaling").operation_model("CreateAutoScalingGroup").input_shape
     assert ParamValidator().validate(parameters, shape).generate_report() == ""
     return parameters
@@ -119,7 +121,8 @@ def test_spot_is_asked_for_by_the_distribution(fields: dict[str, Any], distribut
 
 
 def test_the_longest_request_id_makes_a_name_that_auto_scaling_takes() -> None:
-    name = requests.group_name(REQUEST)
+    longest = replace(REQUEST, request_id="req-00000000-0000-4000-8000-000000000000")
+    name = requests.group_name(longest, remainder=True)
     assert len(name) <= 255
     assert ":" not in name
 
@@ -130,11 +133,11 @@ def test_only_a_group_known_to_lie_in_one_zone_needs_no_steadying(subnets: tuple
 
 
 def test_what_is_suspended() -> None:
-    assert requests.suspension(REQUEST, requests.AT_BIRTH) == {
+    assert requests.suspension("asg-hf-req-1", requests.AT_BIRTH) == {
         "AutoScalingGroupName": "asg-hf-req-1",
         "ScalingProcesses": ["AZRebalance"],
     }
-    assert requests.suspension(REQUEST, requests.FROZEN)["ScalingProcesses"] == [
+    assert requests.suspension("asg-hf-req-1", requests.FROZEN)["ScalingProcesses"] == [
         "Launch",
         "ReplaceUnhealthy",
         "AZRebalance",
@@ -142,7 +145,8 @@ def test_what_is_suspended() -> None:
 
 
 def problems(**fields: Any) -> set[tuple[str, Severity]]:
-    found = plugin.validate_template(template(**fields))
+    context: Any = SimpleNamespace(settings=SimpleNamespace(instance_pending_timeout_sec=180))
+    found = plugin.validate_template(template(**fields), context)
     return {(p.field, p.severity) for p in found}
 
 
@@ -155,7 +159,11 @@ def test_a_plain_template_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        ("priceType", {"price_type": "heterogeneous"}),
+        ("priceType", {"price_type": "heterogeneous", "vm_types": {"m5.large": 2}}),
+        (
+            "percentOnDemand",
+            {"price_type": "heterogeneous", "percent_on_demand": 20, "vm_types_on_demand": {"c5.large": 1}},
+        ),
         ("allocationStrategy", {"price_type": "spot", "allocation_strategy": "diversified"}),
         ("subnetId", {"launch_template_id": "lt-1", "subnet_id": ()}),
         ("vmTypes", {"vm_types": {f"m{n}.large": 1 for n in range(41)}}),

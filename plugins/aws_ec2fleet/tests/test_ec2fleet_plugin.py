@@ -25,7 +25,7 @@ TAGS = {"hfcore:owner", "hfcore:provider", "hfcore:request-id", "hfcore:template
 
 def modified_within(grid: Grid, seconds: float) -> None:
     """Let fleets from now on take so long to do what they are told."""
-    grid.aws.region().timings = replace(grid.aws.region().timings, fill_seconds=seconds)
+    grid.aws.world.timings = replace(grid.aws.world.timings, fill_seconds=seconds)
 
 
 def ids(machines: Iterable[Any]) -> set[str]:
@@ -613,7 +613,7 @@ def test_a_spot_machine_that_aws_takes_back_is_told(grid: Grid) -> None:
     grid.until_done()
     taken, _ = grid.live(request)
     grid.aws.reclaim(taken.instance_id)
-    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), grid.context)
+    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), (request,), grid.context)
     assert told.instance_id == taken.instance_id
     assert told.at is not None
     assert told.at - grid.clock.now() > timedelta(seconds=100)

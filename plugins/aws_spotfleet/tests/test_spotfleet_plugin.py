@@ -302,7 +302,7 @@ def test_a_machine_that_aws_takes_back_is_told(grid: Grid) -> None:
     grid.until_done()
     taken, _ = grid.live(request)
     grid.aws.reclaim(taken.instance_id)
-    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), grid.context)
+    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), (request,), grid.context)
     assert told.instance_id == taken.instance_id
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hfcore_aws_spotfleet.plugin import INFO
-from hfcore_aws_spotfleet.plugin import validate_template as problems
+from hfcore_aws_spotfleet.plugin import INFO, validate_template
 from hfcore_aws_spotfleet.requests import request_spot_fleet
 
 from hfcore.models import Severity, Template
+from hfcore.testing.golden import CONTEXT
 
 ROLE = "arn:aws:iam::123456789012:role/aws-ec2-spot-fleet-tagging-role"
 UNTIL = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -113,7 +113,7 @@ def test_what_spot_leaves_is_bought_of_the_on_demand_types() -> None:
     ],
 )
 def test_what_is_wrong_is_said(field: str, severity: Severity, changed: dict[str, Any]) -> None:
-    found = problems(template(**changed))
+    found = validate_template(template(**changed), CONTEXT)
     assert [(problem.field, problem.severity) for problem in found] == [(field, severity)]
 
 
@@ -125,10 +125,10 @@ def test_a_template_as_ibm_has_it_is_right() -> None:
         allocation_strategy="lowestPrice",
         pools_count=2,
     )
-    assert problems(its) == ()
+    assert validate_template(its, CONTEXT) == ()
 
 
 def test_every_operation_needs_its_permission() -> None:
-    needed = {operation for operation in INFO.operations if operation != "ssm:GetParameter"}
+    needed = {one for one in INFO.operations if one not in {"ssm:GetParameter", "sqs:DeleteMessageBatch"}}
     assert needed <= set(INFO.iam_actions)
     assert {"iam:PassRole", "iam:CreateServiceLinkedRole", "ec2:RunInstances"} <= set(INFO.iam_actions)

@@ -21,6 +21,7 @@ from hfcore.aws.instances import (
 from hfcore.errors import CloudError
 from hfcore.models import FaultKind, Instance, MachineStatus, OwnedResource, Release
 from hfcore.testing.aws import AwsError, Call, Hook, StrictAws, Timings
+from hfcore.testing.aws.world import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,17 +152,31 @@ def test_what_is_ours_is_listed_with_its_request(
     [one] = launched()
     launched(owner="owner-2")
     tags = [{"Key": "hfcore:owner", "Value": "owner-1"}, {"Key": "hfcore:request-id", "Value": "req-1"}]
-    context.clients("ec2", "quick").create_launch_template(
+    made = context.clients("ec2", "quick").create_launch_template(
         LaunchTemplateName="hfcore-req-1",
         LaunchTemplateData={"InstanceType": "m5.large"},
         TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
-    )
+    )["LaunchTemplate"]
     strict_aws.world.calls.clear()
     found = owned.common(context)
 
     assert [replace(each, created_at=None) for each in found] == [
-        OwnedResource(kind="instance", resource_id=one, request_id="req-1", template_id="basic", status="running"),
-        OwnedResource(kind="launch-template", resource_id="hfcore-req-1", request_id="req-1", status="active"),
+        OwnedResource(
+            kind="instance",
+            resource_id=one,
+            request_id="req-1",
+            template_id="basic",
+            status="running",
+            account_id=ACCOUNT,
+        ),
+        OwnedResource(
+            kind="launch-template",
+            resource_id="hfcore-req-1",
+            request_id="req-1",
+            status="active",
+            account_id=ACCOUNT,
+            launch_templates=(made["LaunchTemplateId"], "hfcore-req-1"),
+        ),
     ]
     assert all(each.created_at for each in found)
     assert owned.common(context) == found

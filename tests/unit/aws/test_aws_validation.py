@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hfcore.aws.validation import common, is_set
+from hfcore.aws.validation import common, is_set, slow_to_start
+from hfcore.config import Settings
 from hfcore.models import Problem, Severity, Template
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = Template(
     template_id="basic",
@@ -19,6 +23,20 @@ GOOD = Template(
 
 def problems(severity: Severity, **changed: object) -> list[str]:
     return [str(one) for one in common(replace(GOOD, **changed)) if one.severity is severity]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(180, True), (1199, True), (1200, False)])
+def test_bare_metal_needs_more_time_to_start_than_is_usual(tmp_path: Path, seconds: int, *, expected: bool) -> None:
+    folders = {"conf_dir": tmp_path, "work_dir": tmp_path, "log_dir": tmp_path}
+    settings = Settings(**folders, provider="grid", instance_pending_timeout_sec=seconds)
+    types = {"vm_types": {"c5.metal": 1, "m5.large": 1}, "vm_types_on_demand": {"m5.metal-24xl": 1}}
+    found = list(slow_to_start(replace(GOOD, **types), settings))
+    assert [one.severity for one in found] == ([Severity.WARNING] if expected else [])
+    if found:
+        assert found[0].message == (
+            f"c5.metal, m5.metal-24xl: bare metal may take 1200 s to start, and is ended after {seconds} s"
+        )
+    assert list(slow_to_start(GOOD, settings)) == []
 
 
 def test_a_template_with_all_that_aws_needs_has_no_problem() -> None:

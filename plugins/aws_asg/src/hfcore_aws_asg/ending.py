@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfcore.aws.calls import each, once, repeat
 from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.fleets import end_late
 from hfcore.aws.instances import LIVE, describe, release_instances
 from hfcore.errors import CloudError
-from hfcore.models import Fault, FaultKind
-from hfcore_aws_asg.groups import describe_groups, is_ending
-from hfcore_aws_asg.requests import group_name, not_found
+from hfcore.models import EMPTY, Fault, FaultKind
+from hfcore_aws_asg.groups import describe_groups, is_ending, members
+from hfcore_aws_asg.requests import not_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hfcore.aws.instances import Seen
     from hfcore.context import Context
     from hfcore.models import Machine, Outcome, Release, Released, Request
-    from hfcore_aws_asg.groups import Group
 
 
 @dataclass(slots=True)
@@ -59,16 +58,19 @@ def _leave_groups(context: Context, releases: Sequence[Release]) -> list[_Left]:
             its.faults = {machine.instance_id: error.fault for machine in one.machines}
         return left
     todo = [(one, machine, its) for one, its in launching for machine in one.machines]
-    each(lambda its: _leave(context, groups.get(its[0].request.request_id), *its), todo)
+    its_members = {request_id: members(its) for request_id, its in groups.items()}
+    each(lambda its: _leave(context, its_members.get(its[0].request.request_id, EMPTY), *its), todo)
     for one, its in launching:
         _close(context, one, its.ending)
     return left
 
 
-def _leave(context: Context, group: Group | None, one: Release, machine: Machine, left: _Left) -> None:
+def _leave(
+    context: Context, its_members: Mapping[str, Mapping[str, Any]], one: Release, machine: Machine, left: _Left
+) -> None:
     """Take one machine out of its group; a second time would lower the desired capacity twice."""
     instance_id = machine.instance_id
-    member = group.members.get(instance_id) if group else None
+    member = its_members.get(instance_id)
     if member is None:
         left.outside.append(machine)
     elif is_ending(member):
@@ -106,21 +108,21 @@ def _step(instance_id: str) -> str:
 def cleanup_all(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
     """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them."""
     groups = describe_groups(context, requests)
-    seen = describe(context, [instance_id for group in groups.values() for instance_id in group.members])
+    seen = describe(context, [instance_id for its in groups.values() for instance_id in members(its)])
 
     def cleaned(request: Request) -> Outcome:
-        group = groups.get(request.request_id)
-        if group is None or group.status:  # gone, or going already
-            return outcome(request, ())
+        standing = [group for group in groups.get(request.request_id, ()) if not group.status]  # others go already
+        listed = members(standing)
         unseen = [one for i, one in of_request(seen, request).items() if i not in request.machine_ids]
-        late = end_late(context, request, (one for one in unseen if one.instance_id in group.members))
-        return outcome(request, [late] if late else _still_there(request, group, seen) or [_deleted(context, request)])
+        late = end_late(context, request, (one for one in unseen if one.instance_id in listed))
+        left = [late] if late else _still_there(request, listed, seen)
+        return outcome(request, left or [_deleted(context, request, group.name) for group in standing])
 
     return each(cleaned, requests)
 
 
-def _still_there(request: Request, group: Group, seen: Seen) -> tuple[Fault, ...]:
-    left = sorted(i for i, member in group.members.items() if not _is_dead(i, member, request, seen))
+def _still_there(request: Request, listed: Mapping[str, Mapping[str, Any]], seen: Seen) -> tuple[Fault, ...]:
+    left = sorted(i for i, member in listed.items() if not _is_dead(i, member, request, seen))
     message = "is still a member of the group, which therefore is not deleted"
     return tuple(Fault(code="ResourceInUse", message=message, kind=FaultKind.TRANSIENT, subject=i) for i in left)
 
@@ -133,10 +135,10 @@ def _is_dead(instance_id: str, member: Mapping[str, object], request: Request, s
     return known and instance_id in seen.missing
 
 
-def _deleted(context: Context, request: Request) -> Fault | None:
-    parameters = {"AutoScalingGroupName": group_name(request), "ForceDelete": True}
+def _deleted(context: Context, request: Request, group: str) -> Fault | None:
+    parameters = {"AutoScalingGroupName": group, "ForceDelete": True}
     try:
-        repeat(context, request.request_id, "delete-group", "autoscaling", "DeleteAutoScalingGroup", parameters)
+        repeat(context, request.request_id, f"delete-{group}", "autoscaling", "DeleteAutoScalingGroup", parameters)
     except CloudError as error:
         return None if not_found(error.fault) else error.fault
     return None

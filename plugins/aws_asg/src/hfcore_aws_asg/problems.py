@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hfcore.aws import mixes
 from hfcore.aws.validation import ineffective_on_demand, warning
 from hfcore.models import Problem
 from hfcore_aws_asg.requests import percent_on_demand, spot_strategy
@@ -22,28 +23,34 @@ LEAST_PRICE = 0.001
 
 def problems(template: Template) -> tuple[Problem, ...]:
     """Find what is wrong with a template for Auto Scaling."""
-    market = _spot if template.price_type == "spot" else _on_demand
-    return (*_machines(template), *market(template))
+    market = _on_demand if template.price_type in (None, "ondemand") else _spot
+    return (*_machines(template), *_mix(template), *market(template))
 
 
 def _machines(template: Template) -> Iterator[Problem]:
     if template.launch_template_id and not template.subnet_id:
         yield Problem(field="subnetId", message="is missing: a group takes no subnet from a launch template")
-    if (count := len(template.vm_types)) > MOST_TYPES:
-        yield Problem(field="vmTypes", message=f"are {count}; Auto Scaling allows {MOST_TYPES} for a group")
-    heavy = sorted(name for name, weight in template.vm_types.items() if weight > MOST_WEIGHT)
-    if heavy:
-        names = ", ".join(heavy)
-        yield Problem(field="vmTypes", message=f"{names}: Auto Scaling allows weights of 1 to {MOST_WEIGHT}")
-    if template.price_type == "heterogeneous":
-        hint = "use spot with percentOnDemand, or another providerApi"
-        message = "heterogeneous is not honoured by ASG yet: a group buys no on-demand remainder when Spot runs short"
+    for field, types in (("vmTypes", template.vm_types), ("vmTypesOnDemand", template.vm_types_on_demand)):
+        if (count := len(types)) > MOST_TYPES:
+            yield Problem(field=field, message=f"are {count}; Auto Scaling allows {MOST_TYPES} for a group")
+        if heavy := sorted(name for name, weight in types.items() if weight > MOST_WEIGHT):
+            names = ", ".join(heavy)
+            yield Problem(field=field, message=f"{names}: Auto Scaling allows weights of 1 to {MOST_WEIGHT}")
+
+
+def _mix(template: Template) -> Iterator[Problem]:
+    yield from mixes.problems(template)
+    yield from mixes.problems_of_one_resource(template)
+    if mixes.is_heterogeneous(template) and mixes.is_weighted(template):
+        message = (
+            "heterogeneous can't be combined with weights by ASG: a group does not tell how many units it has "
+            "fulfilled, so that what Spot has left is not known in units"
+        )
+        hint = "leave out the weights, use spot with percentOnDemand, or providerApi EC2Fleet or SpotFleet"
         yield Problem(field="priceType", message=message, hint=hint)
 
 
 def _on_demand(template: Template) -> Iterator[Problem]:
-    if template.price_type == "heterogeneous":
-        return
     yield from ineffective_on_demand(template)
     if template.vm_types_priority and template.allocation_strategy_on_demand == "lowestPrice":
         yield warning("vmTypesPriority", "has no effect: allocationStrategyOnDemand is lowestPrice")
@@ -60,9 +67,9 @@ def _spot(template: Template) -> Iterator[Problem]:
         yield Problem(field="poolsCount", message=f"is {template.pools_count}; Auto Scaling allows {MOST_POOLS}")
     if template.max_spot_price is not None and template.max_spot_price < LEAST_PRICE:
         yield Problem(field="maxSpotPrice", message=f"is below the least that Auto Scaling takes, {LEAST_PRICE}")
-    on_demand = percent_on_demand(template)
+    on_demand = percent_on_demand(template) or mixes.is_heterogeneous(template)
     if template.allocation_strategy_on_demand and not on_demand:
-        yield warning("allocationStrategyOnDemand", "has no effect: percentOnDemand is 0")
+        yield warning("allocationStrategyOnDemand", "has no effect: nothing is bought on demand")
     by_priority = on_demand and template.allocation_strategy_on_demand != "lowestPrice"
     if template.vm_types_priority and strategy != "capacityOptimizedPrioritized" and not by_priority:
         hint = "use capacityOptimizedPrioritized"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
 from hfcore.aws.launch import as_price, hyphenated, versioned
+from hfcore.aws.mixes import is_heterogeneous, is_weighted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ FROZEN: Final = ("Launch", "ReplaceUnhealthy", "AZRebalance")
 """Suspended once a request has ended: the group launches nothing, and ends nothing that lives."""
 
 MOST_REASONS = 5
+_WHOLE = 100
 _FAILED = frozenset({"Failed", "Cancelled"})
 _CODE = re.compile(r"Instances\. (?P<code>[A-Z]\w+(?:\.\w+)*) - (?P<text>.*)", re.DOTALL)
 _VARYING = re.compile(r"\s*[(,;]?\s*Request ID: [0-9a-f-]+|\bi-[0-9a-f]{8,17}\b", re.IGNORECASE)
@@ -39,31 +41,54 @@ _SENTENCES = {
 }
 
 
-def group_name(request: Request) -> str:
-    """Give the name of a request's group: unique for ever, as Auto Scaling has no client token."""
-    return f"asg-hf-{request.request_id}"
+def group_name(request: Request, *, remainder: bool = False) -> str:
+    """Give the name of a request's group: unique for ever, as Auto Scaling has no client token.
+
+    What Spot has left of price type heterogeneous is bought by a group of its own: to change the distribution of the
+    first one could replace what runs there (Auto Scaling API reference, OnDemandBaseCapacity).
+    """
+    return f"asg-hf-{request.request_id}" + ("-ondemand" if remainder else "")
 
 
-def create_group(request: Request, template: Template, launch_template: str, tags: Mapping[str, str]) -> dict[str, Any]:
+def group_names(request: Request) -> tuple[str, ...]:
+    """Give the names of all groups that a request may have, or is known to have."""
+    both = (False, True) if is_heterogeneous(request.template) else (False,)
+    named = (group_name(request, remainder=one) for one in both)
+    return tuple(dict.fromkeys((*named, *request.resource_ids)))
+
+
+def create_group(
+    request: Request,
+    template: Template,
+    launch_template: str,
+    tags: Mapping[str, str],
+    *,
+    units: int,
+    remainder: bool = False,
+) -> dict[str, Any]:
     """Build CreateAutoScalingGroup's parameters.
 
     Args:
-        request: The request; its target counts units.
+        request: The request.
         template: The template.
         launch_template: Name of the launch template, which says all but types, subnets and market.
         tags: Tags of the group and its instances.
+        units: What the group is to have.
+        remainder: Whether this is what Spot has left of price type heterogeneous, all of it on demand.
     """
-    name = group_name(request)
-    room = max(template.vm_types.values()) if is_weighted(template) else 0
+    name = group_name(request, remainder=remainder)
+    types = (template.vm_types_on_demand if remainder else {}) or template.vm_types
+    room = max(types.values()) if is_weighted(template) else 0
     launch: dict[str, Any] = {"LaunchTemplateSpecification": versioned(launch_template)}
-    if template.vm_types:
-        launch["Overrides"] = _overrides(template)
+    if types:
+        launch["Overrides"] = _overrides(template, types)
+    on_demand = _WHOLE if remainder else percent_on_demand(template)
     return {
         "AutoScalingGroupName": name,
         "MinSize": 0,
-        "MaxSize": request.target + room,
-        "DesiredCapacity": request.target,
-        "MixedInstancesPolicy": {"LaunchTemplate": launch, "InstancesDistribution": _distribution(template)},
+        "MaxSize": units + room,
+        "DesiredCapacity": units,
+        "MixedInstancesPolicy": {"LaunchTemplate": launch, "InstancesDistribution": _distribution(template, on_demand)},
         "VPCZoneIdentifier": ",".join(template.subnet_id),
         "NewInstancesProtectedFromScaleIn": True,
         "CapacityRebalance": False,
@@ -71,26 +96,21 @@ def create_group(request: Request, template: Template, launch_template: str, tag
     }
 
 
-def is_weighted(template: Template) -> bool:
-    """Tell whether capacity is counted in units of several sizes."""
-    return any(weight != 1 for weight in template.vm_types.values())
-
-
-def _overrides(template: Template) -> list[dict[str, str]]:
+def _overrides(template: Template, types: Mapping[str, int]) -> list[dict[str, str]]:
     """Name the types by priority; Auto Scaling wants a weight for each of them or for none."""
     priority = template.vm_types_priority
-    ordered = sorted(template.vm_types, key=lambda one: priority.get(one, math.inf))
+    ordered = sorted(types, key=lambda one: priority.get(one, math.inf))
     if not is_weighted(template):
         return [{"InstanceType": one} for one in ordered]
-    return [{"InstanceType": one, "WeightedCapacity": str(template.vm_types[one])} for one in ordered]
+    return [{"InstanceType": one, "WeightedCapacity": str(types[one])} for one in ordered]
 
 
-def _distribution(template: Template) -> dict[str, Any]:
+def _distribution(template: Template, on_demand: int) -> dict[str, Any]:
     """Say the market always: left out, Auto Scaling buys everything on demand."""
-    found: dict[str, Any] = {"OnDemandPercentageAboveBaseCapacity": percent_on_demand(template)}
-    if template.allocation_strategy_on_demand:
+    found: dict[str, Any] = {"OnDemandPercentageAboveBaseCapacity": on_demand}
+    if template.allocation_strategy_on_demand and on_demand:
         found["OnDemandAllocationStrategy"] = hyphenated(template.allocation_strategy_on_demand)
-    if template.price_type == "spot":
+    if on_demand < _WHOLE:
         strategy = spot_strategy(template)
         found["SpotAllocationStrategy"] = hyphenated(strategy)
         if strategy == "lowestPrice" and template.pools_count:
@@ -101,8 +121,8 @@ def _distribution(template: Template) -> dict[str, Any]:
 
 
 def percent_on_demand(template: Template) -> int:
-    """Give the percentage of the units that is bought on demand."""
-    return (template.percent_on_demand or 0) if template.price_type == "spot" else 100
+    """Give the percentage of the units that is bought on demand from the start."""
+    return _WHOLE if template.price_type in (None, "ondemand") else template.percent_on_demand or 0
 
 
 def spot_strategy(template: Template) -> AllocationStrategy:
@@ -119,9 +139,9 @@ def needs_steadying(template: Template) -> bool:
     return len(template.subnet_id) != 1
 
 
-def suspension(request: Request, processes: Iterable[str]) -> dict[str, Any]:
-    """Build SuspendProcesses' parameters."""
-    return {"AutoScalingGroupName": group_name(request), "ScalingProcesses": list(processes)}
+def suspension(group: str, processes: Iterable[str]) -> dict[str, Any]:
+    """Build SuspendProcesses' parameters for a group, by its name."""
+    return {"AutoScalingGroupName": group, "ScalingProcesses": list(processes)}
 
 
 def not_found(fault: Fault) -> bool:

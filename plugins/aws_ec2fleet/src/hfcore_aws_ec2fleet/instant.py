@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws.calls import once
 from hfcore.aws.discovery import Told, outcome
 from hfcore.aws.errors import lost_launch_template
-from hfcore.aws.fleet_terms import is_heterogeneous
 from hfcore.aws.fleets import described, end, end_late
 from hfcore.aws.instances import describe, describe_by_request, launched, noted, weights
 from hfcore.aws.launch_templates import using
+from hfcore.aws.mixes import is_heterogeneous
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, MachineStatus, Provisioned

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcore.aws import fleet_terms, fleets, owned, reclaims, validation
+from hfcore.aws import finding, fleet_terms, fleets, owned, queue, reclaims, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets, settled
-from hfcore.aws.fleet_remainders import buy_remainders
+from hfcore.aws.remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
 from hfcore.models import Outcome
 from hfcore_aws_ec2fleet import instant, returns
@@ -44,7 +44,7 @@ INFO = aws_provider(
         "ec2:ModifyFleet",
     ),
     permissions=("iam:CreateServiceLinkedRole",),
-    without=IGNORED,
+    ignored=IGNORED,
     call_budgets={
         "request": "1 CreateFleet, and 1 CreateLaunchTemplate (instant: for a template not yet known); an instant "
         "fleet that is short: 1 DescribeFleets",
@@ -61,6 +61,10 @@ INFO = aws_provider(
 # Exactly these machines; an open `maintain` fleet is first told to want as many fewer.
 release_instances = hookimpl(returns.release)
 reclaimed_instances = reclaims.reclaimed_instances
+find_instances = finding.find_instances
+receive_notices = queue.receive_notices
+forget_notices = queue.forget_notices
+remove_owned = owned.remove_owned
 
 
 @hookimpl
@@ -70,9 +74,13 @@ def provider_info() -> ProviderInfo:
 
 
 @hookimpl
-def validate_template(template: Template) -> tuple[Problem, ...]:
+def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for EC2Fleet."""
-    return (*validation.common(template, ignored=IGNORED), *fleet_terms.problems(template))
+    return (
+        *validation.common(template, ignored=IGNORED),
+        *fleet_terms.problems(template),
+        *validation.slow_to_start(template, context.settings),
+    )
 
 
 @hookimpl
@@ -87,7 +95,7 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
 @hookimpl
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Buy on demand what Spot has left of requests of price type heterogeneous, once its time is over."""
-    return buy_remainders(context, EC2_FLEET, filter(fills_later, requests))
+    return buy_remainders(context, fleets.second(EC2_FLEET), filter(fills_later, requests))
 
 
 @hookimpl
@@ -113,7 +121,7 @@ def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Out
 @hookimpl
 def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
     """List instances, launch templates and fleets of ours; instant fleets can't be listed (DescribeFleets)."""
-    return (*owned.common(context), *fleets.owned_fleets(context, EC2_FLEET))
+    return owned.common(context, fleets.owned_fleets(context, EC2_FLEET))
 
 
 @hookimpl

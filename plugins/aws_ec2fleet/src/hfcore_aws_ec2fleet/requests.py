@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
-from hfcore.aws.fleet_terms import configs, expiry, on_demand_units, spot_until, strategies
+from hfcore.aws.fleet_terms import configs, expiry, strategies
 from hfcore.aws.fleets import FleetApi
 from hfcore.aws.instances import noted
 from hfcore.aws.launch import hyphenated
+from hfcore.aws.mixes import on_demand_units, spot_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from hfcore.aws.instances import weights
 from hfcore.aws.launch_templates import using
 from hfcore.errors import CloudError, HfcoreError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind, Instance, Provisioned
-from hfcore_aws_runinstances.requests import instances, keep, pool_index, pools, run_instances
+from hfcore_aws_runinstances.requests import instances, keep, less, parts, pools, run_instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from hfcore.models import Request, Template
     from hfcore_aws_runinstances.requests import Pool
 
-_STEP = re.compile(r"launch-(\d+)")
+_STEP = re.compile(r"launch-(\d+)-pool-(\d+)")
 _NEXT_POOL = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA})
 _LATER = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT})
 
 
 def wants_more(request: Request) -> bool:
     """Tell whether an open request still lacks machines that EC2 may give."""
-    return not request.provider_data.get("given_up") and request.provider_data.get("left", request.target) > 0
+    left = request.provider_data.get("left", (request.target,))
+    return not request.provider_data.get("given_up") and any(units > 0 for units in left)
 
 
 def advanced(context: Context, request: Request) -> Provisioned | None:
@@ -46,15 +47,15 @@ def advanced(context: Context, request: Request) -> Provisioned | None:
 class Launch:
     """One go at a request: what was made before is taken from its `provider_data` and the journal.
 
-    `provider_data`: `left` (units), `next` (number of the next step; earlier ones are counted), `pool` (index of the
-    pool to try), `given_up`, `unanswered` (the last call may have been done), `launch_template` (its name).
+    `provider_data`: `left` (units of each part), `next` (number of the next step; earlier ones are counted), `pool`
+    (index of the pool to try), `given_up`, `unanswered` (the last call may have been done), `launch_template`.
     """
 
     def __init__(self, context: Context, request: Request, template: Template) -> None:
         before = request.provider_data
         self.context, self.request, self.template = context, request, template
         self.pools, self.units = pools(template), weights(template)
-        self.left = float(before.get("left", request.target))
+        self.left = [float(units) for units in before.get("left", parts(template, request.target))]
         self.next = int(before.get("next", 0))
         self.pool = int(before.get("pool", 0))
         self.given_up = bool(before.get("given_up", False))
@@ -99,9 +100,11 @@ class Launch:
         found = (
             (_STEP.fullmatch(intent.step), intent) for intent in self.context.journal.steps(self.request.request_id)
         )
-        steps = sorted((int(match[1]), intent) for match, intent in found if match and int(match[1]) >= self.next)
-        for number, intent in steps:
-            self.next, self.pool = number, pool_index(intent.parameters, self.pools)
+        steps = sorted(
+            (int(match[1]), int(match[2]), intent) for match, intent in found if match and int(match[1]) >= self.next
+        )
+        for number, pool, intent in steps:
+            self.next, self.pool = number, pool
             try:
                 going = self._attempt(intent.parameters)
             except CloudError:  # its launch template is lost: it is launched anew, from a new one
@@ -114,15 +117,22 @@ class Launch:
         self.launch_template = launch_template or self.launch_template
         its_tags = tags.of_instances(self.context, self.template, self.request.request_id)
         going = True
-        while going and self.left > 0 and self.pool < len(self.pools):
+        while going and self.pool < len(self.pools):
             pool = self.pools[self.pool]
-            count = pool.machines(self.left)
+            if self.left[pool.part] <= 0:
+                self.pool += 1
+                continue
+            count = pool.machines(self.left[pool.part])
             going = self._attempt(run_instances(pool, count, self.template, launch_template, its_tags))
-        self.given_up = self.given_up or (self.left > 0 and self.pool >= len(self.pools))
+        self.given_up = self.given_up or (self._lacks and self.pool >= len(self.pools))
+
+    @property
+    def _lacks(self) -> bool:
+        return any(units > 0 for units in self.left)
 
     def _attempt(self, parameters: Mapping[str, Any]) -> bool:
         """Carry out the next step, and take in its outcome; tell whether to go on."""
-        pool, step = self.pools[self.pool], f"launch-{self.next}"
+        pool, step = self.pools[self.pool], f"launch-{self.next}-pool-{self.pool}"
         place = (self.context, self.request.request_id, step, "ec2", "RunInstances", parameters)
         try:
             outcome = once(*place, keep=keep, find=self._find, until=self.request.deadline)
@@ -136,7 +146,7 @@ class Launch:
     def _take_in(self, outcome: Mapping[str, Any], pool: Pool, asked: int) -> None:
         found = instances(outcome, self.units)
         self.made += found
-        self.left -= len(found) * pool.weight
+        self.left = less(self.left, pool.part, len(found) * pool.weight)
         self.account = outcome["account"] or self.account
         if outcome["reservation"] and outcome["reservation"] not in self.reservations:
             self.reservations.append(outcome["reservation"])
@@ -166,7 +176,7 @@ class Launch:
 
     def _provisioned(self) -> Provisioned:
         state = {
-            "left": max(self.left, 0.0),
+            "left": [max(units, 0.0) for units in self.left],
             "next": self.next,
             "pool": self.pool,
             "given_up": self.given_up,
@@ -179,6 +189,6 @@ class Launch:
             instances=tuple(self.made),
             faults=tuple(self.faults),
             provider_data=state,
-            final=self.given_up or self.left <= 0,
+            final=self.given_up or not self._lacks,
             account_id=self.account,
         )

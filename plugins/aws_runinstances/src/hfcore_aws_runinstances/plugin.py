@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import instances, launch_templates, owned, reclaims, tags, validation
+from hfcore.aws import finding, instances, launch_templates, mixes, owned, queue, reclaims, tags, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.discovery import Told, discover
 from hfcore.hookspecs import hookimpl
 from hfcore.models import PlannedCall, Released
 from hfcore_aws_runinstances import foreign
 from hfcore_aws_runinstances.launching import Launch, advanced, wants_more
-from hfcore_aws_runinstances.requests import pools, run_instances
+from hfcore_aws_runinstances.requests import less, parts, pools, run_instances
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from hfcore.context import Context
     from hfcore.models import (
         Discovery,
@@ -37,22 +39,24 @@ IGNORED = {
 }
 """Template fields without effect here, each with the reason."""
 
-REFUSED = {"percentOnDemand": "can't be held to by RunInstances, which asks for one market at a time"}
-"""Template fields that RunInstances can't honour, each with the reason."""
-
 INFO = aws_provider(
     foreign.NAME,
     "Machines by EC2 RunInstances, on demand and Spot, pool by pool.",
     operations=("ec2:RunInstances",),
-    without=(*IGNORED, *REFUSED),
+    ignored=IGNORED,
     call_budgets={
-        "request of n machines": "⌈n/500⌉ RunInstances, and 1 CreateLaunchTemplate for a template not yet known",
+        "request of n machines": "⌈n/500⌉ RunInstances for each market, and 1 CreateLaunchTemplate for a template not "
+        "yet known",
         "status of 1 to 50 requests": "1 DescribeInstances for each 1,000 machines",
         "return of n machines": "1 TerminateInstances for each 1,000 machines",
     },
 )
 
 reclaimed_instances = reclaims.reclaimed_instances
+find_instances = finding.find_instances
+receive_notices = queue.receive_notices
+forget_notices = queue.forget_notices
+remove_owned = owned.remove_owned
 owned_resources = hookimpl(owned.common)
 
 
@@ -63,9 +67,19 @@ def provider_info() -> ProviderInfo:
 
 
 @hookimpl
-def validate_template(template: Template) -> tuple[Problem, ...]:
+def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for RunInstances."""
-    return validation.common(template, ignored=IGNORED, refused=REFUSED)
+    return (
+        *validation.common(template, ignored=IGNORED),
+        *mixes.problems(template),
+        *_share(template),
+        *validation.slow_to_start(template, context.settings),
+    )
+
+
+def _share(template: Template) -> Iterator[Problem]:
+    if template.percent_on_demand is not None and template.price_type in (None, "ondemand"):
+        yield validation.warning("percentOnDemand", "has no effect: priceType is ondemand")
 
 
 @hookimpl
@@ -121,13 +135,14 @@ def cleanup(requests: tuple[Request, ...]) -> tuple[Outcome, ...]:
 
 @hookimpl
 def plan(request: Request, template: Template, context: Context) -> tuple[PlannedCall, ...]:
-    """Give the calls of `provision`, as they are if the first pool has all of it."""
+    """Give the calls of `provision`, as they are if the first pool of each part has all of it."""
     name, calls = launch_templates.planned(context, template)
     its_tags = tags.of_instances(context, template, request.request_id)
-    pool, left = pools(template)[0], float(request.target)
-    while left > 0:
-        count = pool.machines(left)
-        parameters = run_instances(pool, count, template, name, its_tags)
-        calls = (*calls, PlannedCall(service="ec2", operation="RunInstances", parameters=parameters))
-        left -= count * pool.weight
+    left: Sequence[float] = parts(template, request.target)
+    for pool in pools(template):
+        while left[pool.part] > 0:
+            count = pool.machines(left[pool.part])
+            parameters = run_instances(pool, count, template, name, its_tags)
+            calls = (*calls, PlannedCall(service="ec2", operation="RunInstances", parameters=parameters))
+            left = less(left, pool.part, count * pool.weight)
     return calls

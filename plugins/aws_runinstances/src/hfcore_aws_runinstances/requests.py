@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import tags as tagging
 from hfcore.aws.instances import launched, noted, weights
 from hfcore.aws.launch import as_price, versioned
+from hfcore.aws.mixes import on_demand_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hfcore.models import Instance, Template
+
+SHARE, REST = 0, 1
+"""The parts of a target, as `parts` gives them."""
 
 MOST_MACHINES = 500
 """Machines asked for in one call: half of what EC2 lets an account launch at once."""
@@ -22,12 +26,17 @@ MOST_MACHINES = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Where one call may launch: one type, one subnet, one market. Empty where the launch template says it."""
+    """Where one call may launch: one type, one subnet, one market. Empty where the launch template says it.
+
+    Args:
+        part: The part of the target that it helps to fill: its index in `parts`.
+    """
 
     instance_type: str = ""
     subnet_id: str = ""
     spot: bool = False
     weight: int = 1
+    part: int = 0
 
     def __str__(self) -> str:
         parts = (self.instance_type, self.subnet_id, "Spot" if self.spot else "on demand")
@@ -38,23 +47,38 @@ class Pool:
         return min(MOST_MACHINES, math.ceil(units / self.weight))
 
 
+def parts(template: Template, target: int) -> tuple[int, ...]:
+    """Give the units of a target that are bought on demand from the start, and those that the price type is for."""
+    share = 0 if template.price_type in (None, "ondemand") else on_demand_units(template, target)
+    return share, target - share
+
+
+def less(left: Sequence[float], part: int, units: float) -> list[float]:
+    """Give what is left of each part once a part has got so many units; a share's surplus fills the rest too."""
+    after = [one - units if number == part else one for number, one in enumerate(left)]
+    return [max(after[SHARE], 0.0), after[REST] + min(after[SHARE], 0.0)]
+
+
 def pools(template: Template) -> tuple[Pool, ...]:
     """Give the pools in the order in which they are tried: types by priority, each in every subnet.
 
-    `heterogeneous` tries every Spot pool first, and buys on demand what Spot does not have.
+    First those of the share on demand (`percentOnDemand`), then those of the rest: `heterogeneous` tries every Spot
+    pool first, and buys on demand what Spot does not have.
     """
     kind = template.price_type or "ondemand"
-    spot = _pools_of(template, template.vm_types, spot=True) if kind != "ondemand" else ()
-    types = (template.vm_types_on_demand if kind == "heterogeneous" else {}) or template.vm_types
-    return (*spot, *(_pools_of(template, types, spot=False) if kind != "spot" else ()))
+    own = (template.vm_types_on_demand if kind == "heterogeneous" else {}) or template.vm_types
+    share = _pools_of(template, own, part=SHARE) if template.percent_on_demand and kind != "ondemand" else ()
+    spot = _pools_of(template, template.vm_types, part=REST, spot=True) if kind != "ondemand" else ()
+    rest = _pools_of(template, own, part=REST) if kind != "spot" else ()
+    return (*share, *spot, *rest)
 
 
-def _pools_of(template: Template, types: Mapping[str, int], *, spot: bool) -> tuple[Pool, ...]:
+def _pools_of(template: Template, types: Mapping[str, int], *, part: int, spot: bool = False) -> tuple[Pool, ...]:
     priority = template.vm_types_priority
     ordered = sorted(types, key=lambda one: priority.get(one, math.inf)) or [""]
     units = weights(template)
     return tuple(
-        Pool(instance_type=one, subnet_id=subnet, spot=spot, weight=units.get(one, 1))
+        Pool(instance_type=one, subnet_id=subnet, spot=spot, weight=units.get(one, 1), part=part)
         for one in ordered
         for subnet in template.subnet_id or ("",)
     )
@@ -93,13 +117,6 @@ def _spot_options(pool: Pool, template: Template) -> dict[str, str]:
     # The template's price is for a unit, EC2's for a machine.
     price = None if template.max_spot_price is None else as_price(template.max_spot_price * pool.weight)
     return options | ({"MaxPrice": price} if price else {})
-
-
-def pool_index(parameters: Mapping[str, Any], tried: Sequence[Pool]) -> int:
-    """Find the pool that a call of before was sent to."""
-    spot = "InstanceMarketOptions" in parameters
-    asked = (parameters.get("InstanceType", ""), parameters.get("SubnetId", ""), spot)
-    return [(pool.instance_type, pool.subnet_id, pool.spot) for pool in tried].index(asked)
 
 
 def keep(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hfcore.aws import fleet_terms, fleets, instances, owned, reclaims, validation
+from hfcore.aws import finding, fleet_terms, fleets, instances, owned, queue, reclaims, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets
-from hfcore.aws.fleet_remainders import buy_remainders
+from hfcore.aws.remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
 from hfcore.models import Problem
 from hfcore_aws_spotfleet.requests import SPOT_FLEET
@@ -56,6 +56,10 @@ INFO = aws_provider(
 # Exactly these machines: a Spot Fleet request of type `request` replaces none.
 release_instances = instances.release_instances
 reclaimed_instances = reclaims.reclaimed_instances
+find_instances = finding.find_instances
+receive_notices = queue.receive_notices
+forget_notices = queue.forget_notices
+remove_owned = owned.remove_owned
 
 
 @hookimpl
@@ -65,9 +69,14 @@ def provider_info() -> ProviderInfo:
 
 
 @hookimpl
-def validate_template(template: Template) -> tuple[Problem, ...]:
+def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for SpotFleet."""
-    return (*validation.common(template), *fleet_terms.problems(template), *_own_problems(template))
+    return (
+        *validation.common(template),
+        *fleet_terms.problems(template),
+        *_own_problems(template),
+        *validation.slow_to_start(template, context.settings),
+    )
 
 
 def _own_problems(template: Template) -> Iterator[Problem]:
@@ -93,7 +102,7 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
 @hookimpl
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
     """Buy on demand what Spot has left of requests of price type heterogeneous, once its time is over."""
-    return buy_remainders(context, SPOT_FLEET, requests)
+    return buy_remainders(context, fleets.second(SPOT_FLEET), requests)
 
 
 @hookimpl
@@ -111,7 +120,7 @@ def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Out
 @hookimpl
 def owned_resources(context: Context) -> tuple[OwnedResource, ...]:
     """List instances, launch templates and Spot Fleet requests of ours."""
-    return (*owned.common(context), *fleets.owned_fleets(context, SPOT_FLEET))
+    return owned.common(context, fleets.owned_fleets(context, SPOT_FLEET))
 
 
 @hookimpl

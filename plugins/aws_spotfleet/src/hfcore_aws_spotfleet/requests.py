@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags as tagging
-from hfcore.aws.fleet_terms import configs, expiry, on_demand_units, spot_until, strategies
+from hfcore.aws.fleet_terms import configs, expiry, strategies
 from hfcore.aws.fleets import FleetApi
 from hfcore.aws.launch import as_price
+from hfcore.aws.mixes import on_demand_units, spot_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
