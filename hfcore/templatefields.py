@@ -293,6 +293,17 @@ _SAME = (
 _DEFAULTED = frozenset({"template_id", "max_number"})  # here an empty value is a mistake, elsewhere "not given"
 
 
+_GROUPS: Mapping[str, str] = {
+    **{other: name for name, other in _SAME},
+    "instance_requirements": "vm_types",
+    "host_resource_group_arn": "host_id",
+}
+"""Field to the one that it stands in place of: a template that gives one of them has none of them by default."""
+
+_BELONGS_TO = {"launch_template_version": "launch_template_id"}
+"""Field to the one without which it means nothing: a template that gives that one has neither by default."""
+
+
 class Parsed(NamedTuple):
     """What became of one template of a file.
 
@@ -307,12 +318,40 @@ class Parsed(NamedTuple):
     spelt: Mapping[str, str]
 
 
-def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]) -> Parsed:
+def with_defaults(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a template of a file with the file's defaults for what it does not give; by `null` it does without one."""
+    by_default = {_group(key) for key in defaults}
+    given = {_group(key) for key in raw} | {"template_id"}
+    own = {key: value for key, value in raw.items() if value is not None or _group(key) not in by_default}
+    rest = {
+        key: value
+        for key, value in defaults.items()
+        if given.isdisjoint((_group(key), _BELONGS_TO.get(SPELLINGS.get(key, key), "")))
+    }
+    return {**own, **rest}
+
+
+def _group(key: str) -> str:
+    """Give one word for all fields, in all spellings, of which a template has one at most."""
+    name = SPELLINGS.get(key, to_camel(key))
+    return _GROUPS.get(name, name)
+
+
+def parse_defaults(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]) -> tuple[Problem, ...]:
+    """Find what is wrong with a file's defaults, whatever templates make of them."""
+    fields = {key: value for key, value in raw.items() if _group(key) != "template_id"}
+    message = "has no effect: each template has its own"
+    ids = (Problem(field=key, message=message, severity=Severity.WARNING) for key in raw if key not in fields)
+    return (*ids, *parse_template({"templateId": "defaults", **fields}, claimed, whole=False).problems)
+
+
+def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]], *, whole: bool = True) -> Parsed:
     """Read one template of a file.
 
     Args:
         raw: The JSON object.
         claimed: Gives the fields that plug-ins honour, as files spell them; asked only about unknown fields.
+        whole: Whether it must have what Host Factory needs of a template.
     """
     known = {key: SPELLINGS[key] for key in raw if key in SPELLINGS}
     unknown = [key for key in raw if key not in SPELLINGS]
@@ -327,7 +366,7 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     values = {name: raw[key] for name, key in spelt.items() if key in known}
     extra = {name: raw[key] for name, key in spelt.items() if key not in known}
     fields, wrong = _validate(values, spelt)
-    problems += [*wrong, *_lacking(fields, spelt)]
+    problems += [*wrong, *(_lacking(fields, spelt) if whole else ())]
     named = {problem.field for problem in problems}
     problems += [
         _unsendable(spelt[n]) for n, value in values.items() if spelt[n] not in named and not _is_sendable(value)

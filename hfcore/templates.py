@@ -2,7 +2,9 @@
 
 The files are looked at afresh at each call, because Host Factory's REST API may rewrite them at any time. Parsing takes
 longer than a whole call may, so its result is kept in the work folder for as long as nothing that it came from changes.
-What a field may be is `hfcore.templatefields`; what an API honours is its plug-in's.
+A file is `{"defaults": {…}, "templates": [{…}, …]}`, where the defaults may be left out: each template has their fields
+as if it gave them itself, but for those that it does give. What a field may be is `hfcore.templatefields`; what an API
+honours is its plug-in's.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from hfcore.errors import ConfigError, HfcoreError, TemplateError, UnknownTempla
 from hfcore.models import EMPTY, Problem, Severity, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hfcore.config import Settings
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     Check = Callable[[Template], tuple[Problem, ...]]
 
 OWN_FILE = "templates.json"
+DEFAULTS = "defaults"
 IBM_FILE = "prov_templates.json"
 _ID_SPELLINGS = ("templateId", "template_id")
+_SECRETS = ("user_data", "launch_template_data")
 _HINT = "lay out a provider instance with `hfcore init`, or put IBM's awsprov_templates.json there"
 
 
@@ -109,13 +113,21 @@ class _Source(NamedTuple):
     data: bytes
 
 
+class _Document(NamedTuple):
+    """What a template file holds: templates as they stand there, and the fields that hold where they say nothing."""
+
+    defaults: Mapping[str, Any]
+    templates: list[Any]
+
+
 class _Entry(NamedTuple):
-    """One usable template and where it stands: file, place in the list, and its extra fields' spellings there."""
+    """One usable template and where it stands: file, place in the list, and how fields that are not kept are spelt."""
 
     template: Template
     source: str
     place: int
     extra: Mapping[str, str]
+    secret: Mapping[str, str]
 
 
 def _read_sources(settings: Settings) -> tuple[_Source, ...]:
@@ -141,32 +153,46 @@ def _digest(settings: Settings, sources: tuple[_Source, ...], fingerprint: str) 
 
 
 def _parse(sources: tuple[_Source, ...], claimed: Claimed, check: Check) -> tuple[list[_Entry], tuple[Problem, ...]]:
+    from hfcore.templatefields import parse_defaults
+
     entries: list[_Entry] = []
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for source in sources:
         name = source.path.name
-        for place, raw in enumerate(_raw_templates(source)):
+        document = _document(source)
+        own: list[Problem] = []
+        shared: dict[Problem, list[str]] = {problem: [] for problem in parse_defaults(document.defaults, claimed)}
+        known = frozenset(shared)
+        for place, raw in enumerate(document.templates):
             template_id = _id_of(raw)
-            entry, found = _parse_one(raw, claimed, check)
+            entry, found, inherited = _parse_one(raw, document.defaults, claimed, check)
             if template_id in seen:
                 message = f"template {template_id} stands in {seen[template_id]} already, and again in {name}"
                 field = next(key for key in _ID_SPELLINGS if raw.get(key))
                 found.append(Problem(field=field, message=message, hint="rename one of them"))
             elif template_id:
                 seen[template_id] = name
-            problems += [_placed(problem, name, template_id or f"templates[{place}]") for problem in found]
+            label = template_id or f"templates[{place}]"
+            for problem in inherited:
+                shared.setdefault(problem, []).append(label)
+            own += [_placed(problem, name, label) for problem in found]
             if entry and not any(_is_error(problem) for problem in found):
                 entries.append(entry._replace(source=name, place=place))
+        problems += [_of_defaults(each, name, () if each in known else ids) for each, ids in shared.items()] + own
     return entries, tuple(problems)
 
 
-def _raw_templates(source: _Source) -> list[Any]:
+def _document(source: _Source) -> _Document:
     content = parse_json(source.data, source.path)
-    templates = content.get("templates") if isinstance(content, dict) else None
+    templates, defaults = (
+        (content.get("templates"), content.get(DEFAULTS)) if isinstance(content, dict) else (None, None)
+    )
     if not isinstance(templates, list):
         raise ConfigError(f'{source.path} must hold {{"templates": […]}}', hint="see `hfcore init` for a sample")
-    return templates
+    if not isinstance(defaults, dict | None):
+        raise ConfigError(f"{source.path}: {DEFAULTS} must be an object of template fields")
+    return _Document(defaults or {}, templates)
 
 
 def _id_of(raw: object) -> str:
@@ -175,21 +201,49 @@ def _id_of(raw: object) -> str:
     return next((str(each)[:80] for each in ids if each), "")
 
 
-def _parse_one(raw: object, claimed: Claimed, check: Check) -> tuple[_Entry | None, list[Problem]]:
-    from hfcore.templatefields import SPELLINGS, parse_template
+def _parse_one(
+    raw: object, defaults: Mapping[str, Any], claimed: Claimed, check: Check
+) -> tuple[_Entry | None, list[Problem], list[Problem]]:
+    """Give a template, what is wrong in it, and what is wrong in fields that it has from the defaults."""
+    from hfcore.templatefields import SPELLINGS, parse_template, with_defaults
 
     if not isinstance(raw, dict):
-        return None, [Problem(field="", message="a template must be an object")]
-    parsed = parse_template(raw, claimed)
+        return None, [Problem(field="", message="a template must be an object")], []
+    whole = with_defaults(raw, defaults)
+    parsed = parse_template(whole, claimed)
     problems = list(parsed.problems)
-    if parsed.template is None:
-        return None, problems
-    template = replace(parsed.template, provider_api=infer_provider_api(parsed.template))
-    for problem in check(template):
-        spelling = parsed.spelt.get(SPELLINGS.get(problem.field, problem.field), problem.field)
-        problems.append(replace(problem, field=spelling))
-    extra = {name: parsed.spelt[name] for name in template.extra}
-    return _Entry(template, "", 0, extra), problems
+    entry = None
+    if parsed.template is not None:
+        template = replace(parsed.template, provider_api=infer_provider_api(parsed.template))
+        for problem in check(template):
+            spelling = parsed.spelt.get(SPELLINGS.get(problem.field, problem.field), problem.field)
+            problems.append(replace(problem, field=spelling))
+        extra = {name: parsed.spelt[name] for name in template.extra}
+        secret = {name: parsed.spelt[name] for name in _SECRETS if getattr(template, name)}
+        entry = _Entry(template, "", 0, extra, secret)
+    rest = whole.keys() - raw.keys()
+    inherited = [problem for problem in problems if _key(problem, rest)]
+    wrong = dict.fromkeys(_key(problem, rest) for problem in inherited if _is_error(problem))
+    found = [problem for problem in problems if not _key(problem, rest)] + [_wrong_there(key) for key in wrong]
+    return entry, found, inherited
+
+
+def _key(problem: Problem, keys: Iterable[str]) -> str:
+    """Give the key that a problem is with, or is inside of; empty if it is none of these."""
+    return next((key for key in keys if f"{problem.field}.".startswith(f"{key}.")), "")
+
+
+def _wrong_there(field: str) -> Problem:
+    return Problem(field=field, message=f"is wrong in {DEFAULTS}", hint="correct it there, or give it here")
+
+
+def _of_defaults(problem: Problem, source: str, ids: Sequence[str]) -> Problem:
+    """Give a problem of the defaults, that some templates alone have, as one of the file."""
+    others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    where = f" (in {ids[0]}{others})" if ids else ""
+    return replace(
+        problem, field=f"{DEFAULTS}.{problem.field}", message=f"{problem.message}{where}", source=source, template_id=""
+    )
 
 
 def _placed(problem: Problem, source: str, template_id: str) -> Problem:
@@ -201,7 +255,7 @@ def _is_error(problem: Problem) -> bool:
 
 
 def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Problem, ...]) -> None:
-    """Keep what was read. Values of extra fields stay out: they may be anything, a secret included."""
+    """Keep what was read. User data stays out, and so do values of extra fields: they may be anything."""
     from hfcore.files import make_private_folder, replace_file
     from hfcore.records import template_to_record
 
@@ -215,6 +269,7 @@ def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Probl
                 "source": entry.source,
                 "place": entry.place,
                 "extra": dict(entry.extra),
+                "secret": dict(entry.secret),
             }
             for entry in entries
         ],
@@ -246,12 +301,17 @@ def _kept(cache: Path, digest: str, sources: tuple[_Source, ...]) -> TemplateSet
 
 
 def _restored(kept: list[dict[str, Any]], sources: tuple[_Source, ...]) -> Iterator[Template]:
-    """Give kept templates, with the values of their extra fields as the file has them."""
+    """Give kept templates, with the values that are not kept as the file has them."""
     from hfcore.records import template_from_record
 
-    with_extra = {each["source"] for each in kept if each["extra"]}
-    raw = {source.path.name: _raw_templates(source) for source in sources if source.path.name in with_extra}
+    needed = {each["source"] for each in kept if each["extra"] or each["secret"]}
+    documents = {source.path.name: _document(source) for source in sources if source.path.name in needed}
     for each in kept:
         template = template_from_record(each["record"])
-        values = {name: raw[each["source"]][each["place"]][key] for name, key in each["extra"].items()}
-        yield replace(template, extra=values) if values else template
+        if each["extra"] or each["secret"]:
+            document = documents[each["source"]]
+            raw = {**document.defaults, **document.templates[each["place"]]}
+            secret = {name: raw[key] for name, key in each["secret"].items()}
+            extra = {name: raw[key] for name, key in each["extra"].items()}
+            template = replace(template, extra=extra, withheld="", **secret)
+        yield template

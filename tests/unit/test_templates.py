@@ -52,6 +52,9 @@ class Instance:
     def write(self, *templates: object, name: str = "templates.json") -> None:
         (self.conf / name).write_text(json.dumps({"templates": templates}))
 
+    def write_defaults(self, defaults: object, *templates: object, name: str = "templates.json") -> None:
+        (self.conf / name).write_text(json.dumps({"defaults": defaults, "templates": templates}))
+
     def settings(self, **flags: str) -> Settings:
         return load_settings(environ={}, provider=str(self.folder), flags=flags)
 
@@ -128,13 +131,17 @@ def test_every_form_of_the_samples_means_what_ibm_means(sample: Instance) -> Non
 
 
 def test_the_fields_of_files_are_those_of_a_template() -> None:
-    ours = {field.name for field in fields(Template)} - {"extra"}
+    ours = {field.name for field in fields(Template)} - {"extra", "withheld"}
 
-    assert set(TemplateFields.model_fields) == ours | {"vm_type"}
+    assert set(TemplateFields.model_fields) == ours | OTHER_WAYS
     for field in fields(Template):
         if field.name in TemplateFields.model_fields and field.name != "template_id":
             default = TemplateFields.model_fields[field.name].default
             assert default == getattr(Template(template_id="t"), field.name), field.name
+
+
+OTHER_WAYS = {"vm_type", "request_validity", "on_demand_target_capacity_ratio"}
+"""Fields of files that give another field of a template."""
 
 
 def test_every_field_describes_itself() -> None:
@@ -180,18 +187,33 @@ EXAMPLES: dict[str, tuple[object, object]] = {
     "user_data_script": ("start.sh", "start.sh"),
     "launch_template_id": ("lt-1", "lt-1"),
     "launch_template_version": (3, "3"),
+    "ebs_optimized": ("true", True),
+    "placement_group_name": ("rack", "rack"),
+    "placement_partition": (2, 2),
+    "tenancy": ("dedicated", "dedicated"),
+    "host_id": ("h-1", "h-1"),
+    "host_resource_group_arn": ("arn:aws:resource-groups:1:group/h", "arn:aws:resource-groups:1:group/h"),
+    "interface_type": ("efa", "efa"),
+    "efa_count": ("2", 2),
+    "user_data": ("token=hush; team=risk", "token=hush; team=risk"),
+    "priority": (-5, -5),
+    "capacity_reservation": ("cr-1", "cr-1"),
+    "ec2_fleet_config": ("fleet.json", "fleet.json"),
+    "instance_requirements": ({"VCpuCount": {"Min": 2}}, {"VCpuCount": {"Min": 2}}),
+    "launch_template_data": ({"UserData": "aHVzaA=="}, {"UserData": "aHVzaA=="}),
+    "api_parameters": ({"Context": "c-1"}, {"Context": "c-1"}),
 }
 
 
 def test_there_is_an_example_of_every_field() -> None:
-    assert EXAMPLES.keys() == set(TemplateFields.model_fields) - {"template_id", "vm_type"}
+    assert EXAMPLES.keys() == set(TemplateFields.model_fields) - {"template_id"} - OTHER_WAYS
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_field_may_be_spelt_in_camel_case_or_in_snake_case(instance: Instance, name: str) -> None:
     given, expected = EXAMPLES[name]
     spellings = {spelling for spelling, field in SPELLINGS.items() if field == name}
-    assert len(spellings) >= (1 if name in ("attributes", "iops") else 2)
+    assert len(spellings) >= (1 if name in ("attributes", "iops", "priority", "tenancy") else 2)
 
     for spelling in spellings:
         instance.write({"templateId": "t", spelling: given})
@@ -394,30 +416,47 @@ def test_an_unknown_field_is_a_warning_with_the_right_spelling(instance: Instanc
     assert "secret" not in str(problem)
 
 
-def test_a_field_of_lsfs_that_no_plug_in_honours_is_a_warning_that_says_so(instance: Instance) -> None:
-    found = instance.load_problems(userData="token=secret")
+@pytest.mark.parametrize(
+    ("field", "given", "name", "expected"),
+    [
+        ("requestValidity", "01:30", "spot_fleet_request_expiry", 90),
+        ("onDemandTargetCapacityRatio", "0.25", "percent_on_demand", 25),
+        ("onDemandTargetCapacityRatio", 0, "percent_on_demand", 0),
+    ],
+)
+def test_what_lsf_spells_otherwise_means_the_same(
+    instance: Instance, field: str, given: object, name: str, expected: object
+) -> None:
+    assert getattr(instance.load_one(**{field: given}), name) == expected
 
-    assert said(found) == ["templates.json: t: userData: is LSF's, and no plug-in here honours it"]
+
+@pytest.mark.parametrize("given", ["2fast=hush", "token=hush;token=hush2", "hush"])
+def test_wrong_user_data_is_told_without_a_value_of_it(instance: Instance, given: str) -> None:
+    found = instance.load_problems(userData=given)
+
+    (problem,) = found.problems
+    assert (problem.field, problem.severity) == ("userData", Severity.ERROR)
+    assert "hush" not in str(problem)
 
 
 def test_a_field_that_a_plug_in_claims_reaches_it_without_a_warning_under_the_plug_ins_spelling(
     instance: Instance,
 ) -> None:
-    plugins = Plugins(claimed=frozenset({"capacityReservation", "tenancy"}))
-    instance.write({"templateId": "t", "attributes": ATTRIBUTES, "capacity_reservation": {"id": 1}, "tenancy": "host"})
+    plugins = Plugins(claimed=frozenset({"diskCache", "shade"}))
+    instance.write({"templateId": "t", "attributes": ATTRIBUTES, "disk_cache": {"id": 1}, "shade": "red"})
 
     found = instance.load(plugins)
 
     assert found.problems == ()
-    assert found.require("t").extra == {"capacityReservation": {"id": 1}, "tenancy": "host"}
+    assert found.require("t").extra == {"diskCache": {"id": 1}, "shade": "red"}
 
 
 def test_a_near_miss_of_a_claimed_field_is_told_its_spelling(instance: Instance) -> None:
-    instance.write({"templateId": "t", "attributes": ATTRIBUTES, "capacityreservation": 1})
+    instance.write({"templateId": "t", "attributes": ATTRIBUTES, "diskcache": 1})
 
-    found = instance.load(Plugins(claimed=frozenset({"capacityReservation"})))
+    found = instance.load(Plugins(claimed=frozenset({"diskCache"})))
 
-    assert found.problems[0].hint == "it is spelt capacityReservation"
+    assert found.problems[0].hint == "it is spelt diskCache"
 
 
 @pytest.mark.parametrize(
@@ -570,7 +609,7 @@ class TestKept:
     def mixed(self, sample: Instance) -> Instance:
         """Samples, warnings, errors and a claimed field."""
         sample.write(
-            {"template_id": "mine", "colour": "red", "tenancy": {"host": ["h-1"]}, "instanceTags": {"a": "b"}},
+            {"template_id": "mine", "colour": "red", "shade": {"host": ["h-1"]}, "instanceTags": {"a": "b"}},
             {"templateId": "bad", "maxNumber": "many"},
         )
         return sample
@@ -579,7 +618,7 @@ class TestKept:
     def plugins(self) -> Plugins:
         return Plugins(
             Problem(field="keyName", message="has no effect", severity=Severity.WARNING, hint="remove it"),
-            claimed=frozenset({"tenancy"}),
+            claimed=frozenset({"shade"}),
         )
 
     def test_a_second_call_gives_the_same_without_asking_plug_ins(self, mixed: Instance, plugins: Plugins) -> None:
@@ -589,7 +628,7 @@ class TestKept:
         second = mixed.load(plugins)
 
         assert second == first
-        assert second.require("mine").extra == {"colour": "red", "tenancy": {"host": ["h-1"]}}
+        assert second.require("mine").extra == {"colour": "red", "shade": {"host": ["h-1"]}}
         assert len(plugins.checked) == asked == 7
 
     def test_a_second_call_imports_neither_pydantic_nor_a_plug_in(self, mixed: Instance, plugins: Plugins) -> None:
@@ -685,18 +724,156 @@ print(len(found.templates), len(found.problems), [name for name in names if name
         assert mixed.load(plugins).get("mine")
         assert not (mixed.folder / "work").exists()
 
-    def test_it_is_private_and_holds_no_value_of_a_field_that_hfcore_does_not_know(
+    def test_it_is_private_and_holds_neither_user_data_nor_a_value_of_a_field_that_hfcore_does_not_know(
         self, instance: Instance, plugins: Plugins
     ) -> None:
-        instance.write({"templateId": "t", "userData": "token=hush", "tenancy": "hush", "password": ["hush"]})
+        secrets = {"user_data": "token=hush", "launchTemplateData": {"UserData": "hush", "KernelId": "k"}}
+        instance.write({"templateId": "t", **secrets, "shade": "hush", "password": ["hush"]})
 
         found = instance.load(plugins)
 
-        assert found.require("t").extra["tenancy"] == "hush"
+        assert found.require("t").extra["shade"] == "hush"
+        assert found == instance.load(plugins)
+        assert len(plugins.checked) == 1
         assert b"hush" not in instance.cache.read_bytes()
         assert stat.S_IMODE(instance.cache.stat().st_mode) == 0o600
         assert stat.S_IMODE(instance.cache.parent.stat().st_mode) == 0o700
         assert [path.name for path in instance.cache.parent.iterdir()] == ["templates.json"]
+
+    def test_what_comes_from_defaults_is_kept_as_well(self, instance: Instance, plugins: Plugins) -> None:
+        hidden = {"userData": "token=hush", "shade": {"host": 1}}
+        instance.write_defaults(hidden, {"templateId": "a"}, {"templateId": "b", "user_data": "x=1", "shade": None})
+
+        first = instance.load(plugins)
+
+        assert first == instance.load(plugins)
+        assert [template.user_data for template in first.templates] == ["token=hush", "x=1"]
+        assert [template.extra for template in first.templates] == [{"shade": {"host": 1}}, {}]
+        assert plugins.checked == ["a", "b"]
+        assert b"hush" not in instance.cache.read_bytes()
+
+
+class TestDefaults:
+    """What a file says for all its templates at once."""
+
+    def test_a_template_has_what_it_does_not_give_itself(self, instance: Instance) -> None:
+        shared = {"imageId": "ami-1", "subnetId": ["subnet-1"], "maxNumber": 5, "attributes": ATTRIBUTES}
+        instance.write_defaults(shared, {"templateId": "a"}, {"templateId": "b", "max_number": 7, "image_id": "ami-2"})
+
+        found = instance.load()
+
+        assert found.problems == ()
+        assert [(one.image_id, one.subnet_id, one.max_number) for one in found.templates] == [
+            ("ami-1", ("subnet-1",), 5),
+            ("ami-2", ("subnet-1",), 7),
+        ]
+
+    @pytest.mark.parametrize("field", ["keyName", "maxNumber", "instanceTags", "vmType"])
+    def test_null_takes_a_default_away(self, instance: Instance, field: str) -> None:
+        shared = {"keyName": "k", "maxNumber": 5, "instanceTags": "a=b", "vmTypes": {"m5.large": 2}}
+        instance.write_defaults(shared, {"templateId": "t", "attributes": ATTRIBUTES, field: None})
+
+        found = instance.load()
+
+        assert found.problems == ()
+        gone = {"vmType": "vmTypes"}.get(field, field)
+        rest = {key: value for key, value in shared.items() if key != gone}
+        assert found.templates[0] == instance.load_one(**rest)
+
+    @pytest.mark.parametrize(
+        ("default", "own"),
+        [
+            ({"vmTypes": {"m5.large": 2}}, {"vmType": "c5.large"}),
+            ({"vmType": "m5.large"}, {"vm_types": {"c5.large": 1}}),
+            ({"vmType": "m5.large"}, {"instanceRequirements": {"VCpuCount": {"Min": 2}}}),
+            ({"instanceRequirements": {"VCpuCount": {"Min": 2}}}, {"vmType": "c5.large"}),
+            ({"spotFleetRequestExpiry": 10}, {"requestValidity": "00:30"}),
+            ({"percentOnDemand": 10}, {"onDemandTargetCapacityRatio": 0.5}),
+            ({"maxSpotPrice": 1}, {"spotPrice": 2}),
+            ({"hostId": "h-1"}, {"hostResourceGroupArn": "arn"}),
+            ({"launchTemplateId": "lt-1", "launchTemplateVersion": "3"}, {"launch_template_id": "lt-2"}),
+        ],
+        ids=lambda fields_: "+".join(fields_),
+    )
+    def test_the_templates_own_word_stands_for_every_spelling_of_the_same(
+        self, instance: Instance, default: dict[str, Any], own: dict[str, Any]
+    ) -> None:
+        instance.write_defaults(default, {"templateId": "t", "attributes": ATTRIBUTES, **own})
+
+        found = instance.load()
+
+        assert found.problems == ()
+        assert found.templates[0] == instance.load_one(**own)
+
+    def test_a_default_version_goes_with_the_default_launch_template(self, instance: Instance) -> None:
+        shared = {"launchTemplateId": "lt-1", "launchTemplateVersion": "3", "attributes": ATTRIBUTES}
+        instance.write_defaults(shared, {"templateId": "a"}, {"templateId": "b", "launchTemplateVersion": "4"})
+
+        found = instance.load()
+
+        versions = [(one.launch_template_id, one.launch_template_version) for one in found.templates]
+        assert versions == [("lt-1", "3"), ("lt-1", "4")]
+
+    def test_a_mistake_there_is_told_once_and_each_template_that_has_it_is_left_out(self, instance: Instance) -> None:
+        shared = {"percentOnDemand": 200, "imageID": "x", "attributes": {"type": "X86_64"}}
+        instance.write_defaults(
+            shared, {"templateId": "a"}, {"templateId": "b"}, {"templateId": "c", "percentOnDemand": 1}
+        )
+
+        found = instance.load()
+
+        assert [template.template_id for template in found.templates] == ["c"]
+        assert said(found) == [
+            "templates.json: defaults.percentOnDemand: must be at most 100, not 200",
+            "templates.json: defaults.imageID: is not known and has no effect (it is spelt imageId)",
+            "templates.json: defaults.attributes: "
+            "lacks ncpus, nram, which Host Factory needs to choose the template (in c)",
+            "templates.json: a: percentOnDemand: is wrong in defaults (correct it there, or give it here)",
+            "templates.json: b: percentOnDemand: is wrong in defaults (correct it there, or give it here)",
+        ]
+        with pytest.raises(TemplateError, match="wrong in defaults"):
+            found.require("a")
+
+    def test_what_a_plug_in_finds_there_is_told_once_with_a_template_that_has_it(self, instance: Instance) -> None:
+        plugins = Plugins(
+            Problem(field="fleetRole", message="has no effect here", severity=Severity.WARNING),
+            Problem(field="keyName", message="has no effect here", severity=Severity.WARNING),
+        )
+        ids = ({"templateId": name, "attributes": ATTRIBUTES, "keyName": "k"} for name in "abc")
+        instance.write_defaults({"fleet_role": "r"}, *ids)
+
+        found = instance.load(plugins)
+
+        assert said(found) == [
+            "templates.json: defaults.fleet_role: has no effect here (in a and 2 more)",
+            *(f"templates.json: {name}: keyName: has no effect here" for name in "abc"),
+        ]
+
+    def test_a_mistake_is_told_though_no_template_has_it(self, instance: Instance) -> None:
+        instance.write_defaults({"maxNumber": "many", "templateId": "t"})
+
+        assert said(instance.load()) == [
+            "templates.json: defaults.templateId: has no effect: each template has its own",
+            'templates.json: defaults.maxNumber: must be a whole number, not "many"',
+        ]
+
+    def test_a_template_gets_no_id_by_default(self, instance: Instance) -> None:
+        instance.write_defaults({"templateId": "t"}, {"attributes": ATTRIBUTES})
+
+        assert "templates.json: templates[0]: templateId: is missing" in said(instance.load())
+
+    def test_they_hold_for_their_own_file_alone(self, instance: Instance) -> None:
+        instance.write_defaults({"imageId": "ami-1"}, {"templateId": "a"}, name="awsprov_templates.json")
+        instance.write({"templateId": "b"})
+
+        assert [template.image_id for template in instance.load().templates] == ["ami-1", None]
+
+    @pytest.mark.parametrize("defaults", [[], "x", 1, False])
+    def test_defaults_that_are_no_object_are_refused(self, instance: Instance, defaults: object) -> None:
+        instance.write_defaults(defaults, {"templateId": "t"})
+
+        with pytest.raises(ConfigError, match="defaults must be an object"):
+            instance.load()
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x00b", "\ud800", "\x7f"], ids=ascii)
