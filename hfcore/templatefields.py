@@ -135,8 +135,9 @@ def _attribute_text(value: str | float) -> str:
 _TEXT = {"type": "string"}
 _TEXT_OR_LIST = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 _TEXT_OR_OBJECT = {"anyOf": [_TEXT, {"type": "object", "additionalProperties": {"type": ["string", "number"]}}]}
-_PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": ["string", "number", "boolean"]}}
-_ATTRIBUTE = {"anyOf": [{"type": ["string", "number", "boolean"]}, _PAIR]}
+_BARE = {"type": ["string", "number", "boolean"]}
+_PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [{"enum": list(_KINDS.values())}, _BARE]}
+_ATTRIBUTE = {"anyOf": [_BARE, _PAIR]}
 
 _VALIDITY = re.compile(r"(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hfcore.config import load_settings, read_file
 from hfcore.errors import ConfigError
 from hfcore.logs import open_log
 from hfcore.models import Problem, Severity
+from hfcore.plugins import PluginStatus
 from hfcore.withheld import concealed
 
 if TYPE_CHECKING:
@@ -91,6 +93,21 @@ def validate_templates(
         raise typer.Exit(ExitCode.CONFIG)
 
 
+@app.command("schema")
+def print_schema(ctx: typer.Context) -> None:
+    """Print the JSON Schema of a template file, with the fields of the installed plug-ins.
+
+    It refuses unknown and snake-case fields, of which `templates validate` only warns or which it takes.
+    """
+    from hfcore.templateschema import template_schema
+
+    session: Session = ctx.obj
+    infos = (record.info for record in session.plugins().records() if record.status is PluginStatus.ACTIVE)
+    session.output.text(
+        json.dumps(template_schema({info.name: info.template_fields for info in infos if info}), indent=2)
+    )
+
+
 def _items(service: Service) -> list[dict[str, Any]]:
     problems = service.templates.problems
     views = {view.template.template_id: view for view in service.available_templates()}
@@ -113,7 +130,7 @@ def _summary(template_id: str, view: TemplateView | None, problems: Iterable[Pro
 
 
 def _fields(template: Template) -> dict[str, Any]:
-    """Give every field but user data, which may hold secrets."""
+    """Give every field; user data may hold secrets, and is not shown."""
     return concealed(as_json(template))
 
 

@@ -92,7 +92,9 @@ def test_a_host_that_was_ended_from_outside_is_named_until_it_is_returned(
     with scene.counted() as made:
         named = scene.reclaims()
     assert named[dead]["message"].startswith("Server.InternalError" if seconds < HOUR else "the cloud no longer knows")
-    assert made["DescribeInstances"] <= 4, "all that lives, the lost one by id, and what a poll asks, which AWS refuses once"
+    assert made["DescribeInstances"] <= 4, (
+        "all that lives, the lost one by id, and what a poll asks, which AWS refuses once"
+    )
     with scene.counted() as made:
         see_that_it_is_named_until_it_is_returned(scene, dead)
     assert "TerminateInstances" not in made
