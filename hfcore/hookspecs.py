@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Found,
         Machine,
         Notice,
+        Offers,
         Outcome,
         OwnedResource,
         PlannedCall,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Release,
         Released,
         Request,
+        SubnetsWanted,
         Template,
     )
 
@@ -369,6 +371,28 @@ def check(template: Template, context: Context) -> tuple[Check, ...]:  # type: i
 
     Example:
         return (Check(name="image", status="ok", message="ami-1 is available"),)
+    """
+
+
+@hookspec(firstresult=True)
+def describe_offers(  # type: ignore[empty-body]
+    instance_types: tuple[str, ...], subnets: SubnetsWanted | None, context: Context
+) -> Offers:
+    """Say what the cloud offers to make templates of, for `hfcore templates generate`. Optional.
+
+    Args:
+        instance_types: The types that are asked about, as `vmTypes` names them.
+        subnets: Which subnets are looked for; `None` for none.
+        context: The context.
+
+    Returns:
+        The types that the cloud knows, in the order asked, and the subnets.
+
+    Raises:
+        CloudError: The cloud could not be asked, or does not have a type.
+
+    Example:
+        return Offers(types=(MachineType(name="small", cores=1, memory_mib=4096, architecture="x86_64"),))
     """
 
 

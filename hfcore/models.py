@@ -525,6 +525,57 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetsWanted:
+    """Which subnets are looked for.
+
+    Args:
+        network: The network (AWS: VPC) that they are in; empty for any.
+        tags: Tags that they have.
+    """
+
+    network: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """A subnet in which machines can be launched.
+
+    Args:
+        network: The network (AWS: VPC) that it is part of.
+    """
+
+    subnet_id: str
+    network: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineType:
+    """A type of machine that a cloud offers.
+
+    Args:
+        name: The type, as `vmTypes` names it.
+        cores: Cores of its processors: with two threads each, half of what a cloud may call processors.
+        memory_mib: Its memory in MiB.
+        architecture: Of its processors, in the cloud's word, such as `x86_64`.
+    """
+
+    name: str
+    cores: int
+    memory_mib: int
+    architecture: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """What a cloud offers to make templates of."""
+
+    types: tuple[MachineType, ...] = ()
+    subnets: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedResource:
     """Something in the cloud that carries our owner tag.
 

@@ -22,6 +22,7 @@ from hfcore.models import (
     Fault,
     Found,
     Notice,
+    Offers,
     Outcome,
     OwnedResource,
     PlannedCall,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hfcore.context import Context
-    from hfcore.models import Event, Machine, Release, Request, Template
+    from hfcore.models import Event, Machine, Release, Request, SubnetsWanted, Template
 
 T = TypeVar("T")
 
@@ -178,6 +179,13 @@ class Provider:
     def check(self, template: Template, context: Context) -> tuple[Check, ...]:
         """Call the hook of this name."""
         return self._several("check", Check, template=template, context=context)
+
+    def describe_offers(
+        self, instance_types: tuple[str, ...], subnets: SubnetsWanted | None, context: Context
+    ) -> Offers:
+        """Call the hook of this name."""
+        result = self._call("describe_offers", instance_types=instance_types, subnets=subnets, context=context)
+        return self._checked("describe_offers", result, Offers)
 
     def _call(self, hook: str, **arguments: object) -> object:
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not self._plugin]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hfcore.dispatch import Dispatch
     from hfcore.journal import IntentFolder
     from hfcore.launching import Launching
-    from hfcore.models import Template
+    from hfcore.models import Offers, SubnetsWanted, Template
     from hfcore.plugins import Plugins
     from hfcore.polling import Polling
     from hfcore.returning import Returning
@@ -210,6 +210,34 @@ class Service:
         ).look(machines)
         self._look_after_others()
         return found
+
+    def offers(
+        self, provider_api: str, instance_types: tuple[str, ...], subnets: SubnetsWanted | None
+    ) -> tuple[str, Offers]:
+        """Ask the cloud behind a provider API what it offers to make templates of, in the region of the settings.
+
+        Args:
+            provider_api: The API, in any case; nothing stands in for it.
+            instance_types: Types of machines.
+            subnets: Which subnets are looked for; `None` for none.
+
+        Returns:
+            The API as its plug-in spells it, and what there is.
+
+        Raises:
+            PluginError: The API's plug-in can't be used.
+            InputError: Its plug-in can't tell, or the cloud does not have a type.
+            CloudError: The cloud could not be asked, or does not have a type.
+        """
+        provider = self.plugins.provider(provider_api)
+        if not provider.implements("describe_offers"):
+            raise InputError(f"the plug-in of {provider.name} can't tell what there is", hint="write the file by hand")
+        context = self._dispatch.context(provider, self.settings.region, self.settings.endpoint_url)
+        found = provider.describe_offers(instance_types, subnets, context)
+        unknown = sorted({*instance_types} - {one.name for one in found.types})
+        if unknown:
+            raise InputError(f"there is no type {', '.join(unknown)} in {self.settings.region}")
+        return provider.name, found
 
     @cached_property
     def _journal(self) -> IntentFolder:

@@ -1,7 +1,7 @@
 """Own the JSON Schema of a template file, for editors and for checks where hfcore is not installed. Pure.
 
-It is stricter than hfcore, which goes on with what it only warns of: here a field is known or wrong, spelt in camel case,
-and a number is no text.
+It is stricter than hfcore, which goes on with what it only warns of: here a field is known or wrong, it is spelt in
+camel case, and a number is no text.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _ID = "templateId"
 _FIELDS = {"$ref": "#/$defs/fields"}
 _KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}  # what pydantic leaves in its own words
 _ABOUT = (
-    "Stricter than hfcore itself: unknown fields and snake-case spellings, of which hfcore warns or which it takes, are "
-    "refused here, and so are numbers in quotes. null is the same as leaving a field out, and takes a default away."
+    "Stricter than hfcore: unknown fields, of which it only warns, are refused here, and so are snake-case spellings "
+    "and numbers in quotes, which it takes. null is the same as leaving a field out, and takes a default away."
 )
 
 

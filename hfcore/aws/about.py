@@ -14,7 +14,7 @@ _OPERATIONS = """
     ec2:CreateLaunchTemplate ec2:DescribeImages ec2:DescribeInstanceStatus ec2:DescribeInstances
     ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates ec2:DescribeSpotInstanceRequests
     ec2:DescribeFleets ec2:TerminateInstances sqs:DeleteMessageBatch sqs:ReceiveMessage ssm:GetParameter
-    sts:GetCallerIdentity"""
+    sts:GetCallerIdentity ec2:DescribeInstanceTypes ec2:DescribeSubnets"""
 # Operations that IAM knows by the name of another one.
 _ALLOWED_BY = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 # What AWS wants for those calls besides, in whatever API's name instances are launched.

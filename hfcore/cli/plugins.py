@@ -43,7 +43,7 @@ def list_plugins(
 
 @app.command("show")
 def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
-    """Show all that a plug-in says of itself: permissions, operations, template fields, call budgets."""
+    """Show all that a plug-in says of itself: permissions, operations, template fields, those it can't honour with the reason."""
     session: Session = ctx.obj
     plugins = session.plugins()
     wanted = name.casefold()
@@ -74,7 +74,15 @@ def _summary(record: PluginRecord) -> dict[str, Any]:
 
 
 def _info(record: PluginRecord) -> dict[str, Any]:
-    names = ("cloud", "iam_actions", "operations", "template_fields", "call_budgets")
+    names = (
+        "cloud",
+        "iam_actions",
+        "operations",
+        "template_fields",
+        "without_effect",
+        "refused_fields",
+        "call_budgets",
+    )
     return {name: as_json(getattr(record.info, name)) for name in names} if record.info else {}
 
 

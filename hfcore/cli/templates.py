@@ -14,7 +14,8 @@ import typer  # noqa: TID253 - imported when the group is used
 from hfcore.cli.output import ExitCode, as_json
 from hfcore.cli.running import make_service
 from hfcore.config import load_settings, read_file
-from hfcore.errors import ConfigError
+from hfcore.errors import ConfigError, InputError, TemplateError
+from hfcore.files import replace_file
 from hfcore.logs import open_log
 from hfcore.models import Problem, Severity
 from hfcore.plugins import PluginStatus
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The templates of a provider instance.")
 
+_OPTIONS = "give what is missing: --image, --security-group, --fleet-role"
 _NO_LIMIT = "no limit"
 
 
@@ -108,6 +110,77 @@ def print_schema(ctx: typer.Context) -> None:
     )
 
 
+@app.command("generate")
+def generate_templates(  # noqa: PLR0913 - each is an option
+    ctx: typer.Context,
+    types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Instance types, such as m5.large.")],
+    *,
+    api: Annotated[str, typer.Option(help="The provider API of the templates.")] = "RunInstances",
+    image: Annotated[str, typer.Option(metavar="ID|PATH", help="Image id, or the path of an SSM parameter.")] = "",
+    subnet: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A subnet; may be repeated. By default those of the VPC.")
+    ] = None,
+    vpc: Annotated[str, typer.Option(metavar="ID", help="Take the subnets of this VPC.")] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Take subnets with this tag; may be repeated.")
+    ] = None,
+    security_group: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A security group; may be repeated.")
+    ] = None,
+    price_type: Annotated[str, typer.Option(help="ondemand, spot or heterogeneous.")] = "ondemand",
+    fleet_role: Annotated[str, typer.Option(metavar="ARN", help="The role that Spot Fleet works with.")] = "",
+    max_number: Annotated[int, typer.Option(help="Most units of each template; -1 is no limit.")] = 10,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="A new file; by default it is printed.")
+    ] = None,
+) -> None:
+    """Make a template file of instance types and the account's subnets; nothing in AWS is changed.
+
+    ncpus are cores: of types with hyper-threading, half of their vCPUs.
+    """
+    from hfcore.generating import subnet_ids, template_file
+    from hfcore.models import SubnetsWanted
+    from hfcore.pairs import split_pairs
+
+    session: Session = ctx.obj
+    if file and file.exists():
+        raise InputError(f"{file} is there already, and is not overwritten")
+    try:
+        wanted = None if subnet else SubnetsWanted(network=vpc, tags=split_pairs(";".join(tag or ())))
+    except ValueError as error:
+        raise InputError(f"--tag {error}") from None
+    name, found = session.service().offers(api, tuple(dict.fromkeys(types)), wanted)
+    shared = {
+        "providerApi": name,
+        "priceType": price_type,
+        "maxNumber": max_number,
+        "imageId": image,
+        "subnetId": subnet or subnet_ids(found.subnets),
+        "securityGroupIds": security_group,
+        "fleetRole": fleet_role,
+    }
+    text = json.dumps(template_file(found.types, shared), indent=2)
+    _refuse_wrong(session, text.encode())
+    if file is None:
+        session.output.text(text)
+        return
+    replace_file(file, f"{text}\n".encode())
+    session.output.note(f"written: {file}, with {len(found.types)} templates", word="done")
+
+
+def _refuse_wrong(session: Session, data: bytes) -> None:
+    """Judge a file that is not written yet as the provider instance would.
+
+    Raises:
+        TemplateError: It has errors.
+    """
+    problems, _ = _check_data(session, data, "the options")
+    errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
+    told = dict.fromkeys(f"{each.field.removeprefix('defaults.')}: {each.message}" for each in errors)
+    if errors:
+        raise TemplateError(f"the templates would have errors: {'; '.join(told)}", problems=errors, hint=_OPTIONS)
+
+
 def _items(service: Service) -> list[dict[str, Any]]:
     problems = service.templates.problems
     views = {view.template.template_id: view for view in service.available_templates()}
@@ -142,17 +215,26 @@ def _check_instance(session: Session) -> tuple[tuple[Problem, ...], int]:
 
 def _check_file(session: Session, file: Path) -> tuple[tuple[Problem, ...], int]:
     """Check one file, as the only one of an instance that has the settings of the one that is named, if one is."""
+    try:
+        data = read_file(file)
+    except ConfigError as error:
+        return (Problem(field="", message=error.message, source=str(file)),), 0
+    return _check_data(session, data, str(file))
+
+
+def _check_data(session: Session, data: bytes, source: str) -> tuple[tuple[Problem, ...], int]:
+    """Check what a file holds; `source` is what problems call it."""
     with TemporaryDirectory() as folder:
         conf_dir = Path(folder, "conf")
         conf_dir.mkdir()
         copy = conf_dir / "templates.json"
+        copy.write_bytes(data)
         try:
-            copy.write_bytes(read_file(file))
             settings = session.settings() or load_settings(environ=os.environ, provider=folder)
             problems, count = _check(session, replace(settings, conf_dir=conf_dir, work_dir=Path(folder)))
         except ConfigError as error:
-            problems, count = (Problem(field="", message=error.message.replace(str(copy), str(file))),), 0
-    return tuple(replace(problem, source=str(file)) for problem in problems), count
+            problems, count = (Problem(field="", message=error.message.replace(str(copy), source)),), 0
+    return tuple(replace(problem, source=source) for problem in problems), count
 
 
 def _check(session: Session, settings: Settings) -> tuple[tuple[Problem, ...], int]:

@@ -85,6 +85,17 @@ def test_show_tells_all_that_a_plugin_says_of_itself(cli: Callable[..., Any], go
     assert item["call_budgets"] == {"status": "1 call"}
 
 
+def test_show_tells_why_a_plugin_does_not_honour_a_field(
+    cli: Callable[..., Any], install: Callable[..., None], good: str
+) -> None:
+    reasons = """without_effect={"keyName": "nobody logs in"}, refused_fields={"efaCount": "no fabric"},"""
+    install(good.replace("call_budgets", f"{reasons} call_budgets"), name="Other", distribution="hfcore-other")
+    (item,) = cli("plugins", "show", "Other").items
+    assert item["without_effect"] == {"keyName": "nobody logs in"}
+    assert item["refused_fields"] == {"efaCount": "no fabric"}
+    assert "keyName: nobody logs in" in cli("plugins", "show", "Other", "-o", "table").out
+
+
 def test_show_of_an_unknown_name_tells_which_are_installed(cli: Callable[..., Any], good: str) -> None:
     ended = cli("plugins", "show", "Fakes")
     assert ended.code == ExitCode.PLUGIN

@@ -793,7 +793,7 @@ class TestDefaults:
             ({"hostId": "h-1"}, {"hostResourceGroupArn": "arn"}),
             ({"launchTemplateId": "lt-1", "launchTemplateVersion": "3"}, {"launch_template_id": "lt-2"}),
         ],
-        ids=lambda fields_: "+".join(fields_),
+        ids="+".join,
     )
     def test_the_templates_own_word_stands_for_every_spelling_of_the_same(
         self, instance: Instance, default: dict[str, Any], own: dict[str, Any]
@@ -821,13 +821,13 @@ class TestDefaults:
         )
 
         found = instance.load()
+        needed = "which Host Factory needs to choose the template"
 
         assert [template.template_id for template in found.templates] == ["c"]
         assert said(found) == [
             "templates.json: defaults.percentOnDemand: must be at most 100, not 200",
             "templates.json: defaults.imageID: is not known and has no effect (it is spelt imageId)",
-            "templates.json: defaults.attributes: "
-            "lacks ncpus, nram, which Host Factory needs to choose the template (in c)",
+            f"templates.json: defaults.attributes: lacks ncpus, nram, {needed} (in c)",
             "templates.json: a: percentOnDemand: is wrong in defaults (correct it there, or give it here)",
             "templates.json: b: percentOnDemand: is wrong in defaults (correct it there, or give it here)",
         ]

@@ -52,7 +52,7 @@ def test_every_field_stands_there_in_camel_case_with_its_description() -> None:
         {"keyName": None, "vmTypes": None, "maxNumber": None},
         {"maxNumber": -1, "priceType": "spot", "shade": {"anything": 1}},
     ],
-    ids=lambda template: "+".join(template),
+    ids="+".join,
 )
 def test_what_a_file_may_say_is_allowed_in_a_template_and_by_default(template: dict[str, Any]) -> None:
     assert allowed(**template)
@@ -80,7 +80,7 @@ def test_what_a_file_may_say_is_allowed_in_a_template_and_by_default(template: d
         {"subnetId": [5]},
         {"requestValidity": "30"},
     ],
-    ids=lambda template: json.dumps(template),
+    ids=json.dumps,
 )
 def test_a_misspelt_field_or_a_wrong_value_is_refused_in_a_template_and_by_default(template: dict[str, Any]) -> None:
     assert not allowed(**template)

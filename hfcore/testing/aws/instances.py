@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
 TYPES = re.compile(r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)")
-MAX_IDS, MAX_STATUS_IDS, PAGE = 1000, 100, range(5, 1001)
+MAX_IDS, MAX_STATUS_IDS, MAX_TYPES, PAGE = 1000, 100, 100, range(5, 1001)
 TAGGABLE = {"instance", "volume", "network-interface", "spot-instances-request"}
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopped": 80}
 SPOT_NOTICE_SECONDS = 120
@@ -127,6 +127,31 @@ def _cpus(kind: str) -> Params:
     """Give the cores of a type, each of two threads as of all types here: xlarge has two, smaller ones have one."""
     times = re.search(r"(\d*)xlarge", kind)
     return {"CoreCount": 2 * int(times[1] or 1) if times else 1, "ThreadsPerCore": 2}
+
+
+def describe_instance_types(region: Region, params: Params) -> Params:
+    """DescribeInstanceTypes, by names alone; one that is not there fails the whole call."""
+    names = params["InstanceTypes"]
+    at_most(region, MAX_TYPES, names)
+    unknown = [name for name in names if not TYPES.fullmatch(name)]
+    if unknown:
+        text = f"The following supplied instance types do not exist: [{', '.join(unknown)}]"
+        raise AwsError("InvalidInstanceType", text)
+    return {"InstanceTypes": [_described_type(name) for name in names]}
+
+
+def _described_type(name: str) -> Params:
+    cpus = _cpus(name)
+    cores, threads = cpus["CoreCount"], cpus["ThreadsPerCore"]
+    processors = {"DefaultVCpus": cores * threads, "DefaultCores": cores, "DefaultThreadsPerCore": threads}
+    per_core = {"c": 4096, "r": 16384}.get(name[0], 8192)
+    small = {"micro": 1024, "small": 2048, "medium": 4096}
+    return {
+        "InstanceType": name,
+        "VCpuInfo": processors,
+        "MemoryInfo": {"SizeInMiB": small.get(name.partition(".")[2], per_core * cores)},
+        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
+    }
 
 
 def resolve(region: Region, params: Params, market: str = "") -> Blueprint:

@@ -26,9 +26,10 @@ REGION = "us-east-1"
 RULES_BROKEN = {"FilterLimitExceeded", "InvalidParameterCombination", "IdempotentParameterMismatch", "TagLimitExceeded"}
 DEEDS = ("state", "advance", "kill", "reclaim", "set_capacity", "schedule_event", "fault", "reset")
 SERVED = {
-    instances: "RunInstances TerminateInstances DescribeInstances DescribeInstanceStatus DescribeSpotInstanceRequests",
+    instances: "RunInstances TerminateInstances DescribeInstances DescribeInstanceStatus DescribeSpotInstanceRequests "
+    "DescribeInstanceTypes",
     templates: "CreateLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate "
-    "DescribeImages DescribeVpcs GetParameter GetCallerIdentity",
+    "DescribeImages DescribeSubnets DescribeVpcs GetParameter GetCallerIdentity",
     fleets: "CreateFleet RequestSpotFleet ModifyFleet",
     autoscaling: "CreateAutoScalingGroup DescribeAutoScalingGroups DescribeScalingActivities SuspendProcesses "
     "TerminateInstanceInAutoScalingGroup DeleteAutoScalingGroup",

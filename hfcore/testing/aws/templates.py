@@ -14,6 +14,7 @@ from hfcore.testing.aws.protocol import AwsError, Params, find, matching, page, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hfcore.testing.aws.protocol import Fields
     from hfcore.testing.aws.world import Region
 
 NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
@@ -129,6 +130,24 @@ def delete_launch_template(region: Region, params: Params) -> Params:
 def describe_images(region: Region, params: Params) -> Params:
     """DescribeImages, by ids; one that is not there fails the whole call."""
     return {"Images": [find(region.images, one, r"ami-[0-9a-f]{8,17}", "InvalidAMIID") for one in params["ImageIds"]]}
+
+
+def describe_subnets(region: Region, params: Params) -> Params:
+    """DescribeSubnets, by filters."""
+    fields: Fields = {"state": lambda _: ["available"], "vpc-id": lambda one: [one.vpc_id]}
+    found = matching(region.subnets.values(), params, fields, lambda one: one.tags)
+    shown = [
+        {
+            "SubnetId": one.id,
+            "VpcId": one.vpc_id,
+            "AvailabilityZone": one.zone,
+            "State": "available",
+            "AvailableIpAddressCount": len(one.free),
+            "Tags": tag_list(one.tags),
+        }
+        for one in found
+    ]
+    return page(params, shown, "Subnets", range(5, 1001))
 
 
 def describe_vpcs(region: Region, _: Params) -> Params:

@@ -134,6 +134,7 @@ class Subnet:
     zone: str
     vpc_id: str
     free: deque[int]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 class Region:

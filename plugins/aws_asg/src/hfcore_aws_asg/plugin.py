@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, launch_templates, owned, queue, tags, validation
+from hfcore.aws import finding, launch_templates, offers, owned, queue, tags, validation
 from hfcore.aws.about import aws_provider
 from hfcore.hookspecs import hookimpl
 from hfcore.models import PlannedCall
@@ -52,6 +52,7 @@ stop_launching = hookimpl(launching.stop)
 release_instances = hookimpl(ending.release_all)
 reclaimed_instances = hookimpl(groups.reclaimed)
 find_instances = finding.find_instances
+describe_offers = offers.describe_offers
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

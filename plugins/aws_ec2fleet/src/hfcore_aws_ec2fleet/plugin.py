@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, fleet_terms, fleets, owned, queue, reclaims, validation
+from hfcore.aws import finding, fleet_terms, fleets, offers, owned, queue, reclaims, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets, settled
 from hfcore.aws.remainders import buy_remainders
@@ -62,6 +62,7 @@ INFO = aws_provider(
 release_instances = hookimpl(returns.release)
 reclaimed_instances = reclaims.reclaimed_instances
 find_instances = finding.find_instances
+describe_offers = offers.describe_offers
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

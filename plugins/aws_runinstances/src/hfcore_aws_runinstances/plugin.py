@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, instances, launch_templates, mixes, owned, queue, reclaims, tags, validation
+from hfcore.aws import finding, instances, launch_templates, mixes, offers, owned, queue, reclaims, tags, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.discovery import Told, discover
 from hfcore.hookspecs import hookimpl
@@ -54,6 +54,7 @@ INFO = aws_provider(
 
 reclaimed_instances = reclaims.reclaimed_instances
 find_instances = finding.find_instances
+describe_offers = offers.describe_offers
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned
