@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 6
 
 .DEFAULT_GOAL := help
-.PHONY: help env compiled demo test chaos lint format wheels-test lock clean
+.PHONY: help env compiled demo test chaos golden lint format wheels-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: compiled ## Run every test
 # One death again, as a failure names it: make chaos DEATH=EC2Fleet-instant/poll/call-sent:after/1
 chaos: compiled ## Kill calls at every moment of their lives (long)
 	HFCORE_CHAOS='$(DEATH)' $(BIN)/python -m pytest -n $(WORKERS) -q -m chaos tests/chaos $(if $(DEATH),-k replayed)
+
+golden: $(STAMP) ## Write anew what is generated: golden files of AWS calls, the table in docs/fields.md
+	HFCORE_GOLDEN=write $(BIN)/python -m pytest -q tests/docs/test_fields_true.py plugins/*/tests/test_*_golden.py
 
 lint: $(STAMP) ## Check form and types
 	$(BIN)/ruff format --check .

@@ -284,7 +284,7 @@ _MEANT: Mapping[str, Callable[[Any], Any]] = {
     "request_validity": lambda minutes: minutes,
     "on_demand_target_capacity_ratio": lambda ratio: round(ratio * 100),
 }
-_SAME = (
+SAME = (
     ("vm_types", "vm_type"),
     ("spot_fleet_request_expiry", "request_validity"),
     ("percent_on_demand", "on_demand_target_capacity_ratio"),
@@ -295,7 +295,7 @@ _DEFAULTED = frozenset({"template_id", "max_number"})  # here an empty value is 
 
 
 _GROUPS: Mapping[str, str] = {
-    **{other: name for name, other in _SAME},
+    **{other: name for name, other in SAME},
     "instance_requirements": "vm_types",
     "host_resource_group_arn": "host_id",
 }
@@ -363,7 +363,7 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     for key in given:
         spelt.setdefault(names[key], key)
     problems = [_twice(key, spelt[names[key]]) for key in given if spelt[names[key]] != key]
-    problems += [_twice(spelt[a], spelt[b]) for a, b in _SAME if a in spelt and b in spelt]
+    problems += [_twice(spelt[a], spelt[b]) for a, b in SAME if a in spelt and b in spelt]
     values = {name: raw[key] for name, key in spelt.items() if key in known}
     extra = {name: raw[key] for name, key in spelt.items() if key not in known}
     fields, wrong = _validate(values, spelt)
@@ -409,7 +409,7 @@ def _validate(values: Mapping[str, Any], spelt: Mapping[str, str]) -> tuple[Temp
 
 def _template(fields: TemplateFields, extra: Mapping[str, Any]) -> Template:
     values = {name: getattr(fields, name) for name in TemplateFields.model_fields}
-    for name, other in _SAME:
+    for name, other in SAME:
         value = values.pop(other)
         if value is not None:
             values[name] = _MEANT[other](value)

@@ -43,7 +43,7 @@ def list_plugins(
 
 @app.command("show")
 def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
-    """Show all that a plug-in says of itself: permissions, operations, template fields, those it can't honour with the reason."""
+    """Show all that a plug-in says of itself: permissions, operations, template fields, and why not others."""
     session: Session = ctx.obj
     plugins = session.plugins()
     wanted = name.casefold()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from hfcore.cli.app import GROUPS
-from hfcore.hostfactory import answer_document
-from hfcore.service import Answer
+from hfcore.config import find_folders
+from hfcore.errors import InputError
+from hfcore.hostfactory import answer_document, machines_wanted, request_ids, status_document
+from hfcore.models import Machine, MachineStatus, Request, RequestStatus
 from hfcore.testing import demo
+from hfcore.views import Answer, RequestView
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -49,15 +55,39 @@ def test_the_answers_shown_are_those_that_the_demonstration_prints() -> None:
 
 def test_every_command_of_the_readme_is_one_that_hfcore_has() -> None:
     named = re.findall(
-        r"hfcore (?:--provider \S+ )?(plugins|templates|config|requests|machines|init|sandbox)\b", README
+        r"hfcore (?:--provider \S+ )?(plugins|templates|config|requests|machines|init|sandbox|store)\b", README
     )
     assert set(named) <= set(GROUPS)
     assert len(named) > 5
 
 
+def test_what_the_readme_says_of_lsf_is_what_the_scripts_do() -> None:
+    section = README.split("## Under LSF")[1].split("\n## ")[0]
+    variables = set(re.findall(r"`(PRO\w+|SCRIPT_OPTIONS)`", section))
+    folders = find_folders({name: f"/lsf/{name}" for name in variables} | {"PROVIDER_NAME": "awsinst"})
+    assert set(map(str, folders[:3])) == {f"/lsf/{name}" for name in variables if name.startswith("PRO_")}
+    assert folders.provider == "awsinst"
+
+    at = datetime.now(UTC)
+    machine = Machine(instance_id="i-1", request_id="req-1", status=MachineStatus.RUNNING, observed_at=at)
+    request = Request(request_id="req-1", status=RequestStatus.COMPLETED, machine_ids=("i-1",), created_at=at)
+    view = RequestView(request_id="req-1", request=request, machines=(machine,), message="")
+    symphony, lsf = (set(status_document((view,), lsf=each)["requests"][0]["machines"][0]) for each in (False, True))
+    line = next(line for line in section.splitlines() if line.startswith("- Machines also have"))
+    assert set(re.findall(r"`(\w+)`", line)) == lsf - symphony
+
+    asked = {"template": {"templateId": "T", "machineCount": 1}, "rc_account": "a", "userData": {"k": "v"}}
+    assert machines_wanted(asked).tags == {"RC_ACCOUNT": "a"}
+    assert machines_wanted(asked).user_data == {"k": "v"}
+    assert all(f"`{word}`" in section for word in ("rc_account", "RC_ACCOUNT", "userData"))
+    with pytest.raises(InputError):
+        request_ids({"requests": []}, lsf=True)
+
+
 def test_the_registration_files_are_what_init_prints(tmp_path: Path) -> None:
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
-    plugins, providers = shown
+    plugins, providers, lsf = shown
+    assert set(lsf["providers"][0]) == {"name", "type", "confPath", "scriptPath"}
     assert set(plugins["providerplugins"][0]) == {"name", "enabled", "scriptPath"}
     assert set(providers["providers"][0]) == {"name", "enabled", "plugin", "confPath", "workPath", "logPath"}
     assert plugins["version"] == providers["version"] == 2
