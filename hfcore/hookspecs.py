@@ -66,7 +66,8 @@ REQUIRED = frozenset(
 )
 """Hooks without which a provider plug-in is refused. Without `advance` nothing is ever left to do; without
 `reclaimed_instances` the cloud never takes a machine back; without `find_instances` what no record names is left alone;
-without `receive_notices` and `forget_notices` there is no queue of messages."""
+without `receive_notices` and `forget_notices` there is no queue of messages; without `describe_offers` no template is
+generated."""
 
 hookspec = pluggy.HookspecMarker("hfcore")
 hookimpl = pluggy.HookimplMarker("hfcore")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hfcore import __version__
-from hfcore.config import SETTINGS, parse_json, read_file
+from hfcore.config import SETTINGS, nearest, parse_json, read_file
 from hfcore.errors import ConfigError, HfcoreError, TemplateError, UnknownTemplate
 from hfcore.models import EMPTY, Problem, Severity, Template
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 OWN_FILE = "templates.json"
 DEFAULTS = "defaults"
+KEYS = (DEFAULTS, "templates", "$schema")
 IBM_FILE = "prov_templates.json"
 _ID_SPELLINGS = ("templateId", "template_id")
 _SECRETS = ("user_data", "launch_template_data")
@@ -114,10 +115,11 @@ class _Source(NamedTuple):
 
 
 class _Document(NamedTuple):
-    """What a template file holds: templates as they stand there, and the fields that hold where they say nothing."""
+    """What a template file holds: templates as they stand there, what holds where they say nothing, and other keys."""
 
     defaults: Mapping[str, Any]
     templates: list[Any]
+    unknown: tuple[str, ...]
 
 
 class _Entry(NamedTuple):
@@ -161,7 +163,7 @@ def _parse(sources: tuple[_Source, ...], claimed: Claimed, check: Check) -> tupl
     for source in sources:
         name = source.path.name
         document = _document(source)
-        own: list[Problem] = []
+        own = [_unknown(key, name) for key in document.unknown]
         shared: dict[Problem, list[str]] = {problem: [] for problem in parse_defaults(document.defaults, claimed)}
         known = frozenset(shared)
         for place, raw in enumerate(document.templates):
@@ -185,14 +187,18 @@ def _parse(sources: tuple[_Source, ...], claimed: Claimed, check: Check) -> tupl
 
 def _document(source: _Source) -> _Document:
     content = parse_json(source.data, source.path)
-    templates, defaults = (
-        (content.get("templates"), content.get(DEFAULTS)) if isinstance(content, dict) else (None, None)
-    )
+    templates = content.get("templates") if isinstance(content, dict) else None
     if not isinstance(templates, list):
         raise ConfigError(f'{source.path} must hold {{"templates": […]}}', hint="see `hfcore init` for a sample")
+    defaults = content.get(DEFAULTS)
     if not isinstance(defaults, dict | None):
         raise ConfigError(f"{source.path}: {DEFAULTS} must be an object of template fields")
-    return _Document(defaults or {}, templates)
+    return _Document(defaults or {}, templates, tuple(key for key in content if key not in KEYS))
+
+
+def _unknown(key: str, source: str) -> Problem:
+    message, hint = "is not known and has no effect", nearest(key, KEYS)
+    return Problem(field=key, message=message, severity=Severity.WARNING, hint=hint, source=source)
 
 
 def _id_of(raw: object) -> str:

@@ -48,7 +48,9 @@ def template_schema(claimed: Mapping[str, Iterable[str]]) -> Schema:
         "description": _ABOUT,
         "type": "object",
         "required": ["templates"],
+        "additionalProperties": False,
         "properties": {
+            "$schema": {"type": "string"},
             DEFAULTS: {
                 "description": "Fields of every template of this file that does not give them itself.",
                 "unevaluatedProperties": False,

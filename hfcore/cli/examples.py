@@ -35,7 +35,7 @@ EXAMPLES: Mapping[str, str] = {
     "templates generate": "templates generate m5.large c5.2xlarge --api EC2Fleet --image ami-0123456789abcdef0 "
     "--vpc vpc-0123456789abcdef0 --security-group sg-0123456789abcdef0 -f templates.json",
     "templates list": "templates list --provider /opt/hfcore/awsinst",
-    "templates schema": "templates schema > templates.schema.json",
+    "templates schema": "templates schema",
     "templates show": "templates show OnDemand-Small",
     "templates validate": "templates validate awsprov_templates.json",
 }

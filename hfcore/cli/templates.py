@@ -184,7 +184,7 @@ def _refuse_wrong(session: Session, data: bytes) -> None:
 def _items(service: Service) -> list[dict[str, Any]]:
     problems = service.templates.problems
     views = {view.template.template_id: view for view in service.available_templates()}
-    left_out = dict.fromkeys(each.template_id for each in problems if each.template_id not in views)
+    left_out = dict.fromkeys(each.template_id for each in problems if each.template_id not in {"", *views})
     return [
         _summary(template_id, views.get(template_id), (each for each in problems if each.template_id == template_id))
         for template_id in (*views, *left_out)

@@ -34,6 +34,20 @@ def test_list_has_a_row_for_each_template_and_for_those_left_out(
     assert "hfcore templates validate" in table.err
 
 
+def test_a_template_that_a_mistake_in_the_defaults_leaves_out_is_listed_with_it(
+    cli: Callable[..., Any], instance: Path
+) -> None:
+    templates = [{"templateId": "Out"}, {"templateId": "In", "vmType": "m5.large", "maxNumber": 1}]
+    file = instance / "conf" / "awsprov_templates.json"
+    file.write_text(json.dumps({"defaults": {"providerApi": "Fake", "maxNumber": "many"}, "templates": templates}))
+    usable, out = cli("templates", "list", "--provider", instance).items
+    assert (usable["template_id"], usable["usable"], usable["provider_api"]) == ("In", True, "Fake")
+    assert (out["template_id"], out["usable"]) == ("Out", False)
+    assert "wrong in defaults" in out["problems"][0]["message"]
+    told = cli("templates", "validate", "--provider", instance).items
+    assert ("", "defaults.maxNumber") in {(item["template_id"], item["field"]) for item in told}
+
+
 def test_show_has_every_field_and_what_host_factory_is_told(cli: Callable[..., Any], instance: Path) -> None:
     (item,) = cli("templates", "show", "Small", "--provider", instance).items
     assert item["vm_types"] == {"m5.large": 1}

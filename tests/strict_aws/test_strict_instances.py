@@ -399,3 +399,24 @@ def test_a_scheduled_event_is_found_by_its_code(cloud: Cloud) -> None:
     assert found["InstanceId"] == one
     assert found["Events"][0]["Code"] == "instance-retirement"
     assert found["Events"][0]["NotBefore"]
+
+
+def test_types_are_described_with_their_cores_and_an_unknown_one_fails_the_call(cloud: Cloud, refused: Refused) -> None:
+    one, other = cloud.ec2.describe_instance_types(InstanceTypes=["m5.large", "r5.2xlarge"])["InstanceTypes"]
+    assert one["VCpuInfo"] == {"DefaultVCpus": 2, "DefaultCores": 1, "DefaultThreadsPerCore": 2}
+    assert (one["MemoryInfo"]["SizeInMiB"], other["MemoryInfo"]["SizeInMiB"]) == (8192, 65536)
+    assert one["ProcessorInfo"]["SupportedArchitectures"] == ["x86_64"]
+    assert refused(cloud.ec2.describe_instance_types, InstanceTypes=["m5.large", "m5.huge"]) == "InvalidInstanceType"
+
+
+def test_subnets_are_described_by_vpc_and_by_tag(cloud: Cloud, refused: Refused) -> None:
+    def found(name: str, value: str) -> list[str]:
+        answer = cloud.ec2.describe_subnets(Filters=[{"Name": name, "Values": [value]}])
+        return [one["SubnetId"] for one in answer["Subnets"]]
+
+    first = cloud.aws.region().subnets[cloud.subnets[0]]
+    first.tags["grid"] = "yes"
+    assert found("vpc-id", first.vpc_id) == list(cloud.subnets)
+    assert found("tag:grid", "yes") == [first.id]
+    assert found("vpc-id", "vpc-0") == []
+    assert refused(cloud.ec2.describe_subnets, Filters=[{"Name": "colour", "Values": ["x"]}]) == "InvalidParameterValue"

@@ -576,6 +576,13 @@ class TestFiles:
         with pytest.raises(ConfigError, match=r"templates\.json can't be read"):
             instance.load()
 
+    def test_what_else_a_file_holds_is_a_warning(self, instance: Instance) -> None:
+        content = {"$schema": "x", "default": {"keyName": "k"}, "templates": []}
+        (instance.conf / "templates.json").write_text(json.dumps(content))
+
+        warning = "templates.json: default: is not known and has no effect (did you mean defaults?)"
+        assert said(instance.load()) == [warning]
+
 
 class TestAsking:
     """A template asked for by its id."""

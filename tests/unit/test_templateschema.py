@@ -91,3 +91,5 @@ def test_a_template_needs_its_id_and_no_default_may_give_it() -> None:
     assert not CHECK.is_valid({"templates": [{"templateId": "a b"}]})
     assert not CHECK.is_valid({"defaults": {"templateId": "t"}, "templates": []})
     assert not CHECK.is_valid({"defaults": {}})
+    assert not CHECK.is_valid({"default": {}, "templates": []})
+    assert CHECK.is_valid({"$schema": "templates.schema.json", "templates": []})
