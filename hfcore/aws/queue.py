@@ -28,6 +28,9 @@ BATCH = 10
 MOST_BATCHES = 20
 """So many batches are received in one call; the rest waits for the next one."""
 
+HIDDEN_SECONDS = 30
+"""So long a message that was received, and not deleted, does not come again; whatever the queue's own time-out is."""
+
 _INTERRUPTION = "EC2 Spot Instance Interruption Warning"
 _REBALANCE = "EC2 Instance Rebalance Recommendation"
 _STATE = "EC2 Instance State-change Notification"
@@ -43,7 +46,7 @@ def receive_notices(context: Context) -> tuple[Notice, ...]:
     """
     received: dict[str, Notice] = {}
     url = context.settings.reclaim_queue_url
-    asked = {"QueueUrl": url, "MaxNumberOfMessages": BATCH, "WaitTimeSeconds": 0}
+    asked = {"QueueUrl": url, "MaxNumberOfMessages": BATCH, "WaitTimeSeconds": 0, "VisibilityTimeout": HIDDEN_SECONDS}
     for _ in range(MOST_BATCHES):
         messages = ask(context, "sqs", "ReceiveMessage", asked, url).get("Messages", ())
         for message in messages:

@@ -78,6 +78,8 @@ class Site:
     def __init__(self, folder: Path, moto: Moto) -> None:
         self.folder, self.ec2, self.autoscaling = folder, moto.ec2, moto.autoscaling
         self.conf = folder / "conf"
+        # What moto does not know it answers with an internal error, which is repeated in vain.
+        self.flags = {"region": REGION, "request_retry_attempts": "0"}
         for name in ("conf", "work", "log"):
             (folder / name).mkdir()
         subnets = self.ec2.describe_subnets()["Subnets"]
@@ -100,9 +102,7 @@ class Site:
         (self.conf / "templates.json").write_text(json.dumps({"templates": [given]}))
 
     def service(self) -> Service:
-        # What moto does not know it answers with an internal error, which is repeated in vain.
-        flags = {"region": REGION, "request_retry_attempts": "0"}
-        settings = load_settings(environ={}, provider=str(self.folder), flags=flags)
+        settings = load_settings(environ={}, provider=str(self.folder), flags=self.flags)
         return Service(
             settings=settings,
             plugins=lambda: open_plugins(settings, LOGGER),
