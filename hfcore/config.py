@@ -220,12 +220,12 @@ class Folders(NamedTuple):
     origins: Mapping[str, str]
 
 
-_LSF_CONF_DIR = "PRO_CONF_DIR"
+_LSF_CONF_DIR, _LSF_DATA_DIR = "PRO_CONF_DIR", "PRO_DATA_DIR"
 
 # Setting; the variables of Host Factory and of LSF; the service's, under which `providers/NAME` is; hfcore's own.
 _FOLDERS = (
     ("conf_dir", "HF_PROVIDER_CONFDIR", _LSF_CONF_DIR, "HF_CONFDIR", "HFCORE_CONF_DIR"),
-    ("work_dir", "HF_PROVIDER_WORKDIR", "PRO_DATA_DIR", "HF_WORKDIR", "HFCORE_WORK_DIR"),
+    ("work_dir", "HF_PROVIDER_WORKDIR", _LSF_DATA_DIR, "HF_WORKDIR", "HFCORE_WORK_DIR"),
     ("log_dir", "HF_PROVIDER_LOGDIR", "PRO_LSF_LOGDIR", "HF_LOGDIR", "HFCORE_LOG_DIR"),
 )
 
@@ -253,12 +253,19 @@ def find_folders(environ: Mapping[str, str], provider: str | None = None) -> Fol
         origins[setting] = next((key for key, path in places.items() if path), "")
         if not origins[setting]:
             raise ConfigError(f"no provider instance is named: {host_factory} is not set", hint=_HINT)
-        paths[setting] = Path(places[origins[setting]]).absolute()
+        paths[setting] = _folder(origins[setting], Path(places[origins[setting]]).absolute(), name)
     conf_dir = paths["conf_dir"]
     name = name or (conf_dir.parent if conf_dir.name == "conf" else conf_dir).name
     origins["provider"] = named_by or origins["conf_dir"]
     checked = _read(_NAME, _Given(name, "", f"the provider's name (from {origins['provider']})"))
     return Folders(**paths, provider=checked, origins=origins)
+
+
+def _folder(key: str, path: Path, name: str) -> Path:
+    """Give the folder that a variable means. LSF's providers have files in `conf` of theirs, and one folder of data."""
+    if key == _LSF_CONF_DIR:
+        return path / "conf" if (path / "conf").is_dir() else path
+    return path / name if key == _LSF_DATA_DIR else path
 
 
 def _folders_of_flag(environ: Mapping[str, str], provider: str) -> Folders:

@@ -217,7 +217,8 @@ class Site(ABC):
 
     def __init__(self, folder: Path, aws: StrictAws) -> None:
         self.folder, self.aws = folder, aws
-        self.conf, self.work, self.log = folder / "conf", folder / "work", folder / "log"
+        self.conf, self.log = folder / "conf", folder / "log"
+        self.work = folder / "resource_connector" / PROVIDER if self.lsf else folder / "work"
         self.data = self.work / "data"
         for each in (self.conf, self.work, self.log):
             each.mkdir(parents=True)
@@ -240,8 +241,8 @@ class Site(ABC):
     def _lsf(self) -> dict[str, str]:
         return {
             "PROVIDER_NAME": PROVIDER,
-            "PRO_CONF_DIR": str(self.conf),
-            "PRO_DATA_DIR": str(self.work),
+            "PRO_CONF_DIR": str(self.folder),
+            "PRO_DATA_DIR": str(self.work.parent),
             "PRO_LSF_LOGDIR": str(self.log),
             "PRO_LSF_TOP": "/opt/ibm/lsf",
             "SCRIPT_OPTIONS": "-Dsome.java.option=1",

@@ -11,16 +11,28 @@ from hfcore.testing.site import CASES
 from tests.scenarios.conftest import ENOUGH, Scene
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hfcore.testing.aws import StrictAws
+    from hfcore.testing.forks import Forks
     from hfcore.testing.site import Case, Document
 
 ACCOUNT = "project-7"
 
 
+class LsfScene(Scene):
+    """A provider instance that LSF calls: its variables alone are set, and each answer must be one that it reads."""
+
+    lsf = True
+
+
 @pytest.fixture
-def lsf(scene: Scene) -> Scene:
-    """Give an instance that LSF calls: its variables alone are set, and each answer must be one that it reads."""
-    scene.lsf = True
-    return scene
+def lsf(aws: StrictAws, forks: Forks, tmp_path: Path) -> Iterator[Scene]:
+    aws.reset()
+    found = LsfScene(tmp_path / "aws", aws, forks)
+    yield found
+    found.all_is_well()
 
 
 def requested(lsf: Scene, template_id: str, count: int = 2, **more: object) -> str:
@@ -71,9 +83,10 @@ def test_a_request_goes_its_whole_way_with_what_lsf_reads_of_each_machine(lsf: S
 
 
 def test_the_folders_are_those_that_lsf_names(lsf: Scene) -> None:
+    """Settings and templates in `conf` of the provider's, data in a folder that other providers have part in."""
     assert not [name for name in lsf.environment() if name.startswith("HF_")]
     request_id = requested(lsf, "OnDemand-Small", 1)
-    assert (lsf.work / "data" / "storage.json").exists()
+    assert (lsf.folder / "resource_connector" / lsf.environment()["PROVIDER_NAME"] / "data" / "storage.json").exists()
     lsf.aws.faults.add("error:UnauthorizedOperation:DescribeInstances")
     assert "UnauthorizedOperation" in lsf.status(request_id)["message"]
     assert any("UnauthorizedOperation" in one.read_text() for one in lsf.log.iterdir())

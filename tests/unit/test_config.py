@@ -366,7 +366,21 @@ def test_host_factorys_own_variables_win_over_all_others() -> None:
 
 
 def test_lsfs_variables_come_next() -> None:
-    assert found_folders({**OWN, **SERVICE, **LSF}) == ("lsf1", "/lsf/conf", "/lsf/data", "/lsf/log")
+    assert found_folders({**OWN, **SERVICE, **LSF}) == ("lsf1", "/lsf/conf", "/lsf/data/lsf1", "/lsf/log")
+
+
+def test_lsfs_folder_of_a_provider_has_the_files_in_conf_beneath_it(tmp_path: Path) -> None:
+    (tmp_path / "aws" / "conf").mkdir(parents=True)
+
+    for given in (tmp_path / "aws", tmp_path / "aws" / "conf"):
+        assert found_folders({**LSF, "PRO_CONF_DIR": str(given)})[1] == str(tmp_path / "aws" / "conf")
+
+
+def test_lsfs_providers_share_a_folder_of_data_and_none_has_anothers() -> None:
+    found = {found_folders({**LSF, "PROVIDER_NAME": name})[2] for name in ("aws1", "aws2")}
+
+    assert found == {"/lsf/data/aws1", "/lsf/data/aws2"}
+    assert found_folders({key: path for key, path in LSF.items() if key != "PROVIDER_NAME"})[2] == "/lsf/data"
 
 
 def test_the_services_variables_hold_for_the_named_instance() -> None:
