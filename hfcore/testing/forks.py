@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from hfcore.cli.hostfactory import VERBS
 from hfcore.testing.zygote import READY
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Forks:
 
         Args:
             env: Its whole environment.
-            verb: The Host Factory verb, such as `requestMachines`.
+            verb: The Host Factory verb, such as `requestMachines`, or another command, such as `requests cancel`.
             document: Its input, written to a file (`-f`), text as it is and anything else as JSON; `None` for none.
             words: More words of its command line.
             kill: The fault point at which it kills itself.
@@ -183,7 +184,7 @@ class Forks:
             words = ("-f", str(folder / "input.json"), *words)
         command = {
             "env": dict(env),
-            "argv": ["hostfactory", verb, *words],
+            "argv": [*(["hostfactory"] if verb in VERBS else []), *verb.split(), *words],
             "folder": str(folder),
             "kill": kill.name if kill else "",
             "nth": nth,

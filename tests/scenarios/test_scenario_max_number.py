@@ -1,4 +1,4 @@
-"""maxNumber: in units, of what lives and of what is still expected; refused with all the figures, never a shorter list."""
+"""maxNumber: in units, of what lives and what is expected; refused with all the figures, and never a shorter list."""
 
 from __future__ import annotations
 
