@@ -177,6 +177,9 @@ class Settings:
     )
     owner: str = _setting(_OWNER, "", "Owner id with which all is tagged; where not set, the store makes one.")
     retention_hours: int = _setting(_number(1, 8_760), 24, "Time until a finished request moves to the archive.")
+    reconcile_minutes: int = _setting(
+        _number(0, 10_080), 15, "Time between two looks at all that is ours in the cloud, by itself; 0 is never."
+    )
     reclaim_queue_url: str = _setting(_URL, "", "SQS queue of EventBridge's messages on what EC2 takes back, if any.")
     rebalance_recommendations: bool = _setting(
         _FLAG, default=False, doc="Whether EC2's rebalance recommendation counts as taking a machine back."

@@ -159,6 +159,21 @@ class Dispatch:
                     return provider
         return None
 
+    def usable(self) -> tuple[tuple[Provider, ...], tuple[str, ...]]:
+        """Give every plug-in that can be used, and why others can't; one that is switched off is not missed."""
+        from hfcore.plugins import PluginStatus
+
+        records = self._plugins().records()
+        active = (row.candidate.name for row in records if row.status is PluginStatus.ACTIVE)
+        others = (row for row in records if row.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED))
+        missed = tuple(f"plug-in {row.candidate.name} is {row.status}: {row.reason}" for row in others)
+        return tuple(map(self._plugins().provider, active)), missed
+
+    @property
+    def time_left(self) -> float:
+        """Seconds that are left of this verb's time for the cloud."""
+        return self._deadline - self._clock.monotonic()
+
     def each(
         self,
         items: Iterable[Item],

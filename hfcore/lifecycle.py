@@ -267,6 +267,12 @@ def joined(request: Request, instance_ids: Iterable[str]) -> Request:
     return replace(request, machine_ids=tuple(ids), cleaned=False)
 
 
+def standing(request: Request, resource_ids: Iterable[str]) -> Request:
+    """Note that resources belong to a request, which were not known."""
+    ids = dict.fromkeys((*request.resource_ids, *resource_ids))
+    return replace(request, resource_ids=tuple(ids), frozen=False, cleaned=False)
+
+
 def frozen(request: Request) -> Request:
     """Note that nothing new can come for a request."""
     return replace(request, frozen=True)

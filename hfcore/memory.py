@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES: Final = 1000
 
+LAST_RECONCILED: Final = "reconcile"
+"""Key under which it is remembered when cloud and records were last held against each other unasked."""
+
 _LOCK_TIMEOUT: Final = 1.0
 
 logger = logging.getLogger(__name__)

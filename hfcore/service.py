@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from hfcore.dispatch import Dispatch
     from hfcore.journal import IntentFolder
     from hfcore.launching import Launching
+    from hfcore.memory import FileMemory
     from hfcore.models import Offers, SubnetsWanted, Template
     from hfcore.plugins import Plugins
     from hfcore.polling import Polling
+    from hfcore.reconciling import Reconciling
     from hfcore.returning import Returning
     from hfcore.store import State
     from hfcore.strangers import Strangers
@@ -145,6 +147,7 @@ class Service:
         if any(before.values()):
             looked = self._polling.look_after(asked, draft=state)
             state, notes = looked.state, looked.notes
+            self._reconcile_now_and_then()
         views = tuple(self._view(state, request_id, notes.get(request_id, "")) for request_id in asked)
         self._notify_ended(before, views)
         return views
@@ -240,23 +243,47 @@ class Service:
         return provider.name, found
 
     @cached_property
+    def reconciling(self) -> Reconciling:
+        """What holds all that is ours in the cloud against the records."""
+        from hfcore.reconciling import Reconciling
+
+        return Reconciling(
+            settings=self.settings,
+            store=self.store,
+            journal=self._journal,
+            dispatch=self._dispatch,
+            launching=self._launching,
+            polling=self._polling,
+            clock=self._clock,
+            name_of=host_name_by(self.settings.host_name),
+        )
+
+    @cached_property
     def _journal(self) -> IntentFolder:
         from hfcore.journal import IntentFolder
 
         timeout = self.settings.lock_timeout_sec
         return IntentFolder(self._data / "journal", owner=self.store.owner, clock=self._clock, lock_timeout=timeout)
 
+    def _open_memory(self) -> FileMemory:
+        from hfcore.memory import FileMemory
+
+        return FileMemory(self.settings.work_dir / "cache" / "memory.json", clock=self._clock)
+
+    @cached_property
+    def _memory(self) -> FileMemory:
+        return self._open_memory()
+
     @cached_property
     def _dispatch(self) -> Dispatch:
         from hfcore.dispatch import Dispatch
-        from hfcore.memory import FileMemory
 
         return Dispatch(
             plugins=lambda: self.plugins,
             settings=self.settings,
             owner=self.store.owner,
             journal=self._journal,
-            memory=FileMemory(self.settings.work_dir / "cache" / "memory.json", clock=self._clock),
+            memory=self._memory,
             clock=self._clock,
             logger=self._logger,
         )
@@ -346,6 +373,25 @@ class Service:
                 self._polling.look_after(())
             except HfcoreError as error:
                 self._logger.warning("looking after other requests: %s", error)
+
+        self.later(work)
+
+    def _reconcile_now_and_then(self) -> None:
+        """Put right what cloud and records do not agree on, once a period; what goes wrong is not the caller's."""
+        from hfcore.memory import LAST_RECONCILED
+
+        period, memory = 60.0 * self.settings.reconcile_minutes, self._memory
+        if not period or memory.recall(LAST_RECONCILED, period):
+            return
+        if memory.recall(LAST_RECONCILED) is None:  # a new store has nothing yet that may have been lost
+            memory.remember(LAST_RECONCILED, value=True)
+            return
+
+        def work() -> None:
+            try:
+                self.reconciling.by_itself(self._open_memory())
+            except HfcoreError as error:
+                self._logger.warning("reconcile: %s", error)
 
         self.later(work)
 

@@ -25,7 +25,7 @@ from hfcore.logs import log_bug
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GROUPS = ("config", "init", "machines", "plugins", "requests", "sandbox", "store", "templates")
+GROUPS = ("config", "init", "machines", "plugins", "reconcile", "requests", "sandbox", "store", "templates")
 """Modules of this package, each with a Typer application `app`, by the name of their group or command."""
 
 _ANYWHERE = "--provider, --output, --debug and --no-color may stand before or behind a command."

@@ -19,6 +19,7 @@ EXAMPLES: Mapping[str, str] = {
     "machines return": "machines return i-0123456789abcdef0 ip-10-0-58-4.ec2.internal --yes",
     "plugins list": "plugins list --check",
     "plugins show": "plugins show EC2Fleet",
+    "reconcile": "reconcile --dry-run --provider /opt/hfcore/awsinst",
     "requests cancel": "requests cancel req-0f6c1c0e-6d0b-4c43-a0f7-7a5f1c1d2e3f --return-machines",
     "requests list": "requests list --all --provider /opt/hfcore/awsinst",
     "requests show": "requests show req-0f6c1c0e-6d0b-4c43-a0f7-7a5f1c1d2e3f",

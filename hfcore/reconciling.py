@@ -1,0 +1,412 @@
+"""Own what is done where cloud and records do not agree: all that is ours is listed, judged, and put right.
+
+What is to be done is judged by `hfcore.reconcile`. Here all plug-ins list what carries our owner tag, wherever requests
+live; the records are read after that, so that they know what was made meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast, get_args
+from zlib import crc32
+
+from hfcore import lifecycle
+from hfcore.archive import Archive, id_of
+from hfcore.dispatch import at_once
+from hfcore.errors import CloudError, HfcoreError
+from hfcore.memory import LAST_RECONCILED
+from hfcore.models import FleetType, Machine, MachineStatus, Release, Request, RequestKind, RequestStatus, Template
+from hfcore.reconcile import INSTANCE, UNUSED_DAYS, Deed, Held, Judge, Leave, Place, Records
+from hfcore.records import decode_time
+from hfcore.storefolder import ARCHIVE_FOLDER, META_FILE, RESTORED_AT, read_meta
+from hfcore.strangers import Strangers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from hfcore.config import Settings
+    from hfcore.context import Clock
+    from hfcore.dispatch import Answers, Dispatch
+    from hfcore.journal import IntentFolder
+    from hfcore.launching import Launching
+    from hfcore.memory import FileMemory
+    from hfcore.models import Instance, Outcome, OwnedResource
+    from hfcore.plugins import Provider
+    from hfcore.polling import Polling
+    from hfcore.reconcile import Finding
+    from hfcore.store import State, Store
+
+MOST_BY_ITSELF = 50
+"""So many things are put right in one run that nobody asked for."""
+
+LONGEST_CALL = timedelta(minutes=10)
+"""What is younger is not judged: no call takes so long, and by then the cloud shows what a call has made."""
+
+CLAIM = "reconcile"
+"""What keeps two processes from doing this at the same time."""
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found.
+
+    Args:
+        findings: Where cloud and records do not agree.
+        held: So many things of ours the cloud has.
+        unlisted: What could not be listed, and why.
+        doubt: Why nothing may be done; empty as a rule.
+    """
+
+    findings: tuple[Finding, ...]
+    held: int
+    unlisted: tuple[str, ...]
+    doubt: str
+
+
+class Reconciling:
+    """Looks at all that is ours, and puts right what it is told to."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: Store,
+        journal: IntentFolder,
+        dispatch: Dispatch,
+        launching: Launching,
+        polling: Polling,
+        clock: Clock,
+        name_of: Callable[[Instance], str],
+    ) -> None:
+        self._settings = settings
+        self._data = settings.work_dir / "data"
+        self._store = store
+        self._journal = journal
+        self._dispatch = dispatch
+        self._launching = launching
+        self._polling = polling
+        self._clock = clock
+        self._name_of = name_of
+
+    def survey(self, *, templates: bool = True) -> Survey:
+        """List all that is ours, then read the records, and say where they do not agree. Changes nothing.
+
+        Args:
+            templates: Whether shared launch templates are judged too; their last use may be in the archive alone.
+
+        Raises:
+            StoreError: The store can't be trusted.
+        """
+        places = _places(self._store.read(), self._settings)
+        held, unlisted = self._list(places)
+        state = self._store.read()
+        records = self._records(state, unlisted, templates=templates)
+        judge = Judge(
+            held,
+            records,
+            now=self._clock.now(),
+            margin=max(LONGEST_CALL, timedelta(seconds=2 * self._settings.foreign_after_sec)),
+            unused=timedelta(days=UNUSED_DAYS) if templates else None,
+        )
+        findings = (*judge.findings(), *judge.missing(frozenset(places) - unlisted.keys()))
+        said = tuple(f"{place.region}: {why}" for place, why in unlisted.items())
+        count = len({one.key for one in held})
+        return Survey(findings=findings, held=count, unlisted=said, doubt=records.doubt)
+
+    def act(self, findings: Iterable[Finding]) -> Mapping[Key, str]:
+        """Do what is proposed.
+
+        Returns:
+            Why something is not done, by `key`; what is done is not named.
+
+        Raises:
+            StoreError: The store can't be trusted or written.
+        """
+        proposed: defaultdict[Deed, list[Finding]] = defaultdict(list)
+        for one in findings:
+            proposed[one.deed].append(one)
+            logger.warning("reconcile: %s %s %s: %s", one.deed, *key(one)[:2], one.why)
+        undone = self._adopt(proposed[Deed.ADOPT])
+        undone |= self._end(proposed[Deed.END])
+        undone |= self._remove(proposed[Deed.REMOVE])
+        looked_for = {one.request.request_id for one in proposed[Deed.LOOK] if one.request}
+        if looked_for:
+            self._polling.look_after(looked_for, asked=False)
+        for (kind, resource_id, _), why in undone.items():
+            logger.warning("reconcile: %s %s is left as it is: %s", kind, resource_id, why)
+        return undone
+
+    def by_itself(self, memory: FileMemory) -> None:
+        """Do what needs no person's leave, and log the rest; at most once a period for all processes together.
+
+        Args:
+            memory: Knows the last time, that of other processes too.
+
+        Raises:
+            StoreError: The store can't be trusted or written.
+        """
+        with self._journal.claims() as claims:
+            period = 60.0 * self._settings.reconcile_minutes
+            too_late = self._dispatch.time_left < self._settings.call_timeout_sec / 2
+            if too_late or not claims.take([CLAIM]) or memory.recall(LAST_RECONCILED, period):
+                return
+            memory.remember(LAST_RECONCILED, value=True)
+            survey = self.survey(templates=False)
+            told = [one for one in survey.findings if one.leave is not Leave.NONE or one.deed in (Deed.KEEP, Deed.LOOK)]
+            todo = [one for one in survey.findings if one not in told]
+            for one in told[:MOST_BY_ITSELF]:
+                logger.warning("reconcile: %s %s stands: %s; see: hfcore reconcile", *key(one)[:2], one.why)
+            for why in survey.unlisted:
+                logger.warning("reconcile: not all could be listed: %s", why)
+            self.act(todo[:MOST_BY_ITSELF])
+
+    def _list(self, places: Sequence[Place]) -> tuple[tuple[Held, ...], dict[Place, str]]:
+        """Let every plug-in list what is ours in every place; give with it why one place or another is incomplete."""
+        providers, missed = self._dispatch.usable()
+        unlisted: defaultdict[Place, list[str]] = defaultdict(list)
+        for place in places if missed else ():
+            unlisted[place].extend(missed)
+        lists: defaultdict[tuple[Place, OwnedResource], list[str]] = defaultdict(list)
+
+        def ask(asked: tuple[Place, Provider]) -> None:
+            place, provider = asked
+            try:
+                listed = provider.owned_resources(self._dispatch.context(provider, *place))
+            except HfcoreError as error:
+                unlisted[place].append(f"{provider.name}: {error}")
+                return
+            for one in listed:
+                lists[place, one].append(provider.info.name)
+
+        at_once(ask, tuple((place, provider) for place in places for provider in providers))
+        held = tuple(Held(resource=one, place=place, apis=tuple(apis)) for (place, one), apis in lists.items())
+        return held, {place: f"not all there could be listed: {'; '.join(why)}" for place, why in unlisted.items()}
+
+    def _records(self, state: State, unlisted: Mapping[Place, str], *, templates: bool) -> Records:
+        meta = read_meta(self._data / META_FILE)
+        restored = meta.get(RESTORED_AT)
+        created = meta.get("created")
+        return Records(
+            requests={one.request_id: one for one in state.requests()},
+            machines={one.instance_id: one for one in state.machines()},
+            archived=self._store.archived,
+            begun=self._journal.requests(),
+            used=self._uses(state) if templates else {},
+            doubt=f"an older copy of the records was taken at {restored}: they may lack it" if restored else "",
+            unlisted=unlisted,
+            since=decode_time(created) if created else None,
+        )
+
+    def _uses(self, state: State) -> Mapping[str, Sequence[datetime]]:
+        """Give when machines of each template were asked for, those of the archive included."""
+        found: defaultdict[str, list[datetime]] = defaultdict(list)
+        for request in state.requests():
+            found[request.template_id].append(request.created_at)
+        for line in Archive(self._data / ARCHIVE_FOLDER, month="").lines():
+            if id_of(line.text) is not None:
+                record = json.loads(line.text)["request"]
+                found[record.get("template_id", "")].append(decode_time(record["created_at"]))
+        return found
+
+    def _adopt(self, findings: Sequence[Finding]) -> dict[Key, str]:
+        """Put what open requests do not know into their records."""
+        undone: dict[Key, str] = {}
+        for place, members in _by_place(findings).items():
+            strangers = self._strangers(place)
+            ids = [one.resource.resource_id for one in members if one.resource.kind == INSTANCE]
+            at = self._clock.now()
+            try:
+                found = strangers.ask(ids)
+            except HfcoreError as error:
+                undone |= {key(one): str(error) for one in members if one.resource.kind == INSTANCE}
+                found = {}
+            with self._store.transaction() as state:
+                opened = [one for one in members if _is_still_open(state, one)]
+                named = {one.resource.resource_id: one.resource.request_id for one in opened}
+                alive = [f for i, f in found.items() if f.instance and named.get(i) == f.request_id]
+                strangers.adopt(state, self._store, alive, at, self._name_of)
+                for one in opened:
+                    request = state.request(one.resource.request_id)
+                    if one.resource.kind != INSTANCE and request is not None:
+                        state.save_request(lifecycle.standing(request, [one.resource.resource_id]))
+            undone |= {key(one): "its request has ended meanwhile" for one in members if one not in opened}
+        return undone
+
+    def _strangers(self, place: Place) -> Strangers:
+        settings = replace(self._settings, region=place.region, endpoint_url=place.endpoint)
+        return Strangers(settings=settings, dispatch=self._dispatch)
+
+    def _end(self, findings: Sequence[Finding]) -> dict[Key, str]:
+        """End what launches, then machines, then remove what has launched: else others came in their place."""
+        now = self._clock.now()
+        launchers = _launchers(findings, now)
+        stopped = self._dispatch.each(launchers, _itself, lambda p, r, c: p.stop_launching(r, c))
+        failed = _failed(stopped)
+        machines = [one for one in findings if one.resource.kind == INSTANCE and _name(one) not in failed]
+        standing = self._release(machines, now)
+        busy = {_name(one): "a machine of its request is not ended" for one in machines if key(one) in standing}
+        emptied = [replace(one, frozen=True) for one in launchers if one.request_id not in failed | busy]
+        cleaned = self._dispatch.each(emptied, _itself, lambda p, r, c: p.cleanup(r, c))
+        self._forget(findings, now)
+        left = busy | _failed(cleaned) | failed
+        others = {key(one): left.get(_name(one), "") for one in findings if one not in machines}
+        return standing | {of: why for of, why in others.items() if why}
+
+    def _release(self, findings: Sequence[Finding], now: datetime) -> dict[Key, str]:
+        """End machines; give why some are not."""
+        groups: dict[str, list[Finding]] = {}
+        for one in findings:
+            groups.setdefault(_name(one), []).append(one)
+        releases = [
+            Release(
+                request=members[0].request or _unrecorded(members[0], now),
+                machines=tuple(one.machine or _unrecorded_machine(one, now) for one in members),
+                return_id="",
+            )
+            for members in groups.values()
+        ]
+        answers = self._dispatch.each(releases, _request_of, lambda p, r, c: p.release_instances(r, c))
+        ending = {instance_id for one in answers.results for instance_id in one.ending}
+        faults = {i: str(fault) for one in answers.results for i, fault in one.faults.items()}
+        whole = {request_id: str(error) for request_id, error in answers.faults.items()}
+        left = (one for one in findings if one.resource.resource_id not in ending)
+        return {
+            key(one): faults.get(one.resource.resource_id) or whole.get(_name(one), "it was not answered")
+            for one in left
+        }
+
+    def _remove(self, findings: Sequence[Finding]) -> dict[Key, str]:
+        """Remove launch templates."""
+        undone: dict[Key, str] = {}
+        provider = self._dispatch.capable("remove_owned") if findings else None
+        for place, members in _by_place(findings).items():
+            if provider is None:
+                undone |= {key(one): "no plug-in can remove it" for one in members}
+                continue
+            resources = tuple(one.resource for one in members)
+            try:
+                faults = provider.remove_owned(resources, self._dispatch.context(provider, *place))
+            except CloudError as error:
+                undone |= {key(one): str(error) for one in members}
+            else:
+                named = {fault.subject: str(fault) for fault in faults}
+                undone |= {key(one): named[one.resource.resource_id] for one in members if key(one)[1] in named}
+        self._forget(findings, self._clock.now())
+        return undone
+
+    def _forget(self, findings: Iterable[Finding], since: datetime) -> None:
+        """Forget the steps of what was done: what is left to be done, the next look finds out by itself."""
+        state = self._store.read()
+        for name in {_name(one) for one in findings}:
+            request = state.request(name)
+            if request is None:
+                self._journal.forget(name)
+            else:
+                self._launching.forget_answered(request, since)
+
+
+def key(one: Finding) -> Key:
+    """Give what tells a finding from others: kind, id, region."""
+    return one.resource.kind, one.resource.resource_id, one.place.region
+
+
+def _places(state: State, settings: Settings) -> tuple[Place, ...]:
+    """Name the places in which requests live, and that of new ones."""
+    creates = (one for one in state.requests() if one.kind is RequestKind.CREATE)
+    lived = (Place(one.region, one.endpoint) for one in creates)
+    return tuple(dict.fromkeys((*lived, Place(settings.region, settings.endpoint_url))))
+
+
+def _by_place(findings: Iterable[Finding]) -> dict[Place, list[Finding]]:
+    found: dict[Place, list[Finding]] = {}
+    for one in findings:
+        found.setdefault(one.place, []).append(one)
+    return found
+
+
+def _is_still_open(state: State, one: Finding) -> bool:
+    request = state.request(one.resource.request_id)
+    return request is not None and lifecycle.is_open(request)
+
+
+def _name(one: Finding) -> str:
+    """Give in whose name something is done: its request's, if its tag can be one."""
+    named = one.resource.request_id
+    return named if _REQUEST_ID.fullmatch(named) else f"reconcile-{crc32(one.resource.resource_id.encode()):08x}"
+
+
+def _launchers(findings: Iterable[Finding], now: datetime) -> tuple[Request, ...]:
+    """Give a request for each one whose fleets or groups are to be ended, as its plug-in takes it: these alone."""
+    found: dict[str, list[Finding]] = {}
+    for one in findings:
+        if one.resource.kind != INSTANCE:
+            found.setdefault(_name(one), []).append(one)
+    return tuple(_launcher(members, now) for members in found.values())
+
+
+def _launcher(members: Sequence[Finding], now: datetime) -> Request:
+    first = members[0]
+    request = first.request or _unrecorded(first, now)
+    template = request.template or Template(template_id=first.resource.template_id)
+    form = first.resource.form if first.resource.form in get_args(FleetType) else None
+    return replace(
+        request,
+        template=replace(template, fleet_type=cast("FleetType", form)),
+        provider_api=first.apis[0],
+        distribution="",
+        resource_ids=tuple(one.resource.resource_id for one in members),
+        machine_ids=(),
+        frozen=False,
+    )
+
+
+def _unrecorded(one: Finding, now: datetime) -> Request:
+    """Make a request of what tags tell: it is over, and nothing of it is to be launched."""
+    return Request(
+        request_id=_name(one),
+        status=RequestStatus.COMPLETED,
+        template_id=one.resource.template_id,
+        provider_api=one.apis[0],
+        region=one.place.region,
+        endpoint=one.place.endpoint,
+        account_id=one.resource.account_id,
+        created_at=one.resource.created_at or now,
+        frozen=True,
+    )
+
+
+def _unrecorded_machine(one: Finding, now: datetime) -> Machine:
+    return Machine(
+        instance_id=one.resource.resource_id,
+        request_id=_name(one),
+        status=MachineStatus.RUNNING,
+        launch_time=one.resource.created_at,
+        observed_at=now,
+        listed=True,
+    )
+
+
+def _failed(answers: Answers[Outcome]) -> dict[str, str]:
+    """Say by request id what is not done, and why."""
+    left = {one.request_id: "; ".join(map(str, one.faults)) or "not yet" for one in answers.results if not one.done}
+    return left | {request_id: str(error) for request_id, error in answers.faults.items()}
+
+
+def _itself(request: Request) -> Request:
+    return request
+
+
+def _request_of(release: Release) -> Request:
+    return release.request
