@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hfcore.aws import tags
+from hfcore.aws import shortages, tags
 from hfcore.aws.calls import ask, once
 from hfcore.aws.errors import as_fault, lost_launch_template
 from hfcore.aws.instances import weights
@@ -16,7 +16,7 @@ from hfcore.models import Fault, FaultKind, Instance, Provisioned
 from hfcore_aws_runinstances.requests import instances, keep, less, parts, pools, run_instances
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hfcore.context import Context, Intent
     from hfcore.models import Request, Template
@@ -47,8 +47,9 @@ def advanced(context: Context, request: Request) -> Provisioned | None:
 class Launch:
     """One go at a request: what was made before is taken from its `provider_data` and the journal.
 
-    `provider_data`: `left` (units of each part), `next` (number of the next step; earlier ones are counted), `pool`
-    (index of the pool to try), `given_up`, `unanswered` (the last call may have been done), `launch_template`.
+    `provider_data`: `left` (units of each part), `next` (number of the next step; earlier ones are counted), `order`
+    (indexes of the pools as they are tried: those short of capacity a moment ago last), `pool` (place in that order of
+    the pool to try), `given_up`, `unanswered` (the last call may have been done), `launch_template`.
     """
 
     def __init__(self, context: Context, request: Request, template: Template) -> None:
@@ -58,6 +59,7 @@ class Launch:
         self.left = [float(units) for units in before.get("left", parts(template, request.target))]
         self.next = int(before.get("next", 0))
         self.pool = int(before.get("pool", 0))
+        self.order = [int(one) for one in before.get("order", ())]
         self.given_up = bool(before.get("given_up", False))
         self.unanswered = bool(before.get("unanswered", False))
         self.launch_template = str(before.get("launch_template", ""))
@@ -103,8 +105,9 @@ class Launch:
         steps = sorted(
             (int(match[1]), int(match[2]), intent) for match, intent in found if match and int(match[1]) >= self.next
         )
+        self.order = self.order or self._ordered(dict.fromkeys(pool for _, pool, _ in steps))
         for number, pool, intent in steps:
-            self.next, self.pool = number, pool
+            self.next, self.pool = number, self.order.index(pool)
             try:
                 going = self._attempt(intent.parameters)
             except CloudError:  # its launch template is lost: it is launched anew, from a new one
@@ -113,18 +116,28 @@ class Launch:
                 return False
         return True
 
+    def _ordered(self, tried: Iterable[int]) -> list[int]:
+        """Put the pools in the order in which they are tried; those that a call before has tried are over first."""
+        first = list(tried)
+
+        def turn(number: int) -> tuple[int, bool, bool]:
+            pool = self.pools[number]
+            return pool.part, not pool.spot, shortages.is_short(self.context, pool)
+
+        return first + sorted((one for one in range(len(self.pools)) if one not in first), key=turn)
+
     def _launch(self, launch_template: str) -> None:
         self.launch_template = launch_template or self.launch_template
         its_tags = tags.of_instances(self.context, self.template, self.request.request_id)
         going = True
-        while going and self.pool < len(self.pools):
-            pool = self.pools[self.pool]
+        while going and self.pool < len(self.order):
+            pool = self.pools[self.order[self.pool]]
             if self.left[pool.part] <= 0:
                 self.pool += 1
                 continue
             count = pool.machines(self.left[pool.part])
             going = self._attempt(run_instances(pool, count, self.template, launch_template, its_tags))
-        self.given_up = self.given_up or (self._lacks and self.pool >= len(self.pools))
+        self.given_up = self.given_up or (self._lacks and self.pool >= len(self.order))
 
     @property
     def _lacks(self) -> bool:
@@ -132,7 +145,8 @@ class Launch:
 
     def _attempt(self, parameters: Mapping[str, Any]) -> bool:
         """Carry out the next step, and take in its outcome; tell whether to go on."""
-        pool, step = self.pools[self.pool], f"launch-{self.next}-pool-{self.pool}"
+        number = self.order[self.pool]
+        pool, step = self.pools[number], f"launch-{self.next}-pool-{number}"
         place = (self.context, self.request.request_id, step, "ec2", "RunInstances", parameters)
         try:
             outcome = once(*place, keep=keep, find=self._find, until=self.request.deadline)
@@ -153,6 +167,7 @@ class Launch:
         if len(found) < asked:
             short = f"{len(found)} of {asked} machines launched"
             self.faults.append(as_fault("InsufficientInstanceCapacity", short, str(pool)))
+            shortages.note(self.context, pool)
             self.pool += 1
 
     def _after_refusal(self, error: CloudError, pool: Pool) -> bool:
@@ -164,6 +179,8 @@ class Launch:
         self.unanswered = isinstance(error, OutcomeUnknown)
         if self.unanswered or fault.kind in _LATER:
             return False
+        if fault.kind is FaultKind.CAPACITY:
+            shortages.note(self.context, pool)
         self.next += 1
         self.pool += 1
         self.given_up = fault.kind not in _NEXT_POOL
@@ -179,6 +196,7 @@ class Launch:
             "left": [max(units, 0.0) for units in self.left],
             "next": self.next,
             "pool": self.pool,
+            "order": self.order,
             "given_up": self.given_up,
             "unanswered": self.unanswered,
             "launch_template": self.launch_template,

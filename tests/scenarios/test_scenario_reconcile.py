@@ -1,0 +1,390 @@
+"""What cloud and records do not agree on, for every provider API on the strict AWS: by itself, and by a person."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.session import Session
+
+from hfcore.models import MachineStatus
+from hfcore.store import open_store
+from hfcore.testing.aws import IMAGE, StrictAws
+from hfcore.testing.aws.protocol import read_tags
+from hfcore.testing.forks import Forks
+from hfcore.testing.site import CASES, Document, ForkedSite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MINUTE = 60.0
+PERIOD, MARGIN, DEADLINE = 16 * MINUTE, 11 * MINUTE, 31 * MINUTE
+OURS, OTHERS = "owner-a", "owner-b"
+TIMINGS = {"boot_seconds": 0.0, "shutdown_seconds": 0.0, "fill_seconds": 1e-6, "replace_seconds": 1e-6}
+VERBS = ("getAvailableTemplates", "getRequestStatus", "getReturnRequests", "requestMachines", "requestReturnMachines")
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[StrictAws]:
+    with StrictAws(**TIMINGS, aged_out_seconds=3600) as found:
+        yield found
+
+
+@pytest.fixture
+def aws(started: StrictAws) -> Iterator[StrictAws]:
+    started.reset()
+    yield started
+    assert not started.violations
+
+
+class Owned(ForkedSite):
+    """A provider instance with an owner id of its own choice, and the command line of a person."""
+
+    owner = OURS
+
+    def environment(self, more: Any = None) -> dict[str, str]:  # noqa: ANN401 - as of the base
+        return super().environment({"HFCORE_OWNER": self.owner, **(more or {})})
+
+    def reconcile(self, *words: str, code: int = 0) -> Document:
+        """Run `hfcore reconcile`, and give its JSON; each item by its id is under `by_id`."""
+        ended = self.start("", words=("reconcile", "-o", "json", *words)).wait()
+        assert ended.code == code, ended
+        found: Document = ended.answer
+        return found | {"by_id": {one["resource_id"]: one for one in found.get("items", ())}}
+
+    def remember(self) -> None:
+        """Poll an id that was asked for, from which on the period of the run that nobody asks for counts."""
+        self.status(self.request("OnDemand-Small", 1))
+
+    def pass_time(self, seconds: float) -> None:
+        self.aws.advance(seconds)
+        for site in self.together:
+            site.ahead += seconds
+
+    @property
+    def together(self) -> list[Owned]:
+        return [self, *self.others]
+
+    others: tuple[Owned, ...] = ()
+
+    def logged(self) -> str:
+        return "".join(one.read_text() for one in self.log.iterdir())
+
+    def all_of_ours(self) -> set[str]:
+        """Name all that stands in AWS under our owner tag."""
+        region = self.aws.region()
+        fleets = [one for one in (*region.fleets.values(), *region.spot_fleets.values()) if not one.is_over]
+        named = {one.id: one.tags for one in fleets} | {
+            name: read_tags(one.params["Tags"]) for name, one in region.groups.items()
+        }
+        named |= {one.id: one.tags for one in self.aws.live_instances()}
+        return {name for name, tags in named.items() if tags.get("hfcore:owner") == self.owner}
+
+
+@pytest.fixture
+def site(aws: StrictAws, forks: Forks, tmp_path: Path) -> Owned:
+    found = Owned(tmp_path / "site", aws, forks)
+    assert found.run("getAvailableTemplates").code == 0  # makes its store
+    return found
+
+
+@pytest.fixture
+def lost(site: Owned, aws: StrictAws, forks: Forks, tmp_path: Path) -> Owned:
+    """Give an instance of the same owner, whose records the other one does not have."""
+    found = Owned(tmp_path / "lost", aws, forks)
+    site.others = (found,)
+    site.pass_time(2)  # AWS tells some times in whole seconds
+    return found
+
+
+def launch(aws: StrictAws, count: int = 1, **tags: str) -> list[str]:
+    """Launch instances as somebody does who is not hfcore; give the ids."""
+    client = Session().create_client(
+        "ec2", "us-east-1", endpoint_url=aws.endpoint_url, aws_access_key_id="AKIAAWS0123456789012",
+        aws_secret_access_key="strict-aws",
+    )  # fmt: skip
+    tagged = [{"Key": key.replace("_", ":", 1).replace("_", "-"), "Value": value} for key, value in tags.items()]
+    answer = client.run_instances(
+        ImageId=IMAGE, InstanceType="t3.medium", MinCount=count, MaxCount=count,
+        SubnetId=next(iter(aws.region().subnets)),
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}],
+    )  # fmt: skip
+    aws.advance(1)
+    return [one["InstanceId"] for one in answer["Instances"]]
+
+
+def tags_of(site: Owned, request_id: str) -> dict[str, str]:
+    return {"hfcore_owner": site.owner, "hfcore_request_id": request_id, "hfcore_template_id": "OnDemand-Small"}
+
+
+def meta(site: Owned, **changed: str) -> None:
+    path = site.data / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+def say_gone(site: Owned, instance_id: str) -> None:
+    """Let the records say of a machine that it is gone, as they do after a fault that lasted."""
+    store = open_store(site.data, now=datetime.now(UTC))
+    with store.transaction() as state:
+        machine = state.machine(instance_id)
+        assert machine is not None
+        state.save_batch([replace(machine, status=MachineStatus.TERMINATED, message="the cloud no longer knows it")])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_no_record_knows_is_named_and_ended_by_a_persons_leave_alone(site: Owned, lost: Owned, name: str) -> None:
+    lost.complete(CASES[name].template_id, 2)
+    lost.request(CASES[name].template_id, 1)
+    site.pass_time(MARGIN)
+    standing = site.all_of_ours()
+    found = site.reconcile("--dry-run")
+    assert standing - {one for one in standing if one.startswith("fleet-")} <= found["by_id"].keys()
+    unknown = [one for one in found["items"] if one["kind"] != "launch-template"]
+    assert {(one["proposed"], one["leave"]) for one in unknown} == {("end", "--end-unknown")}
+    assert all(one["why"].startswith("no record knows its request req-") for one in unknown)
+    site.reconcile()
+    site.reconcile("--end-unknown", code=1)  # nobody has agreed
+    assert site.all_of_ours() == standing
+    done = site.reconcile("--end-unknown", "--yes")
+    assert {one["outcome"] for one in done["items"] if one["leave"]} == {"done"}
+    site.pass_time(MINUTE)
+    site.reconcile("--end-unknown", "--yes")  # now that nothing needs them, the launch templates
+    left = site.reconcile("--dry-run")
+    assert not [one for one in left["items"] if one["leave"]], left
+    assert not site.live()
+    assert not {one for one in site.all_of_ours() if not one.startswith("fleet-")}
+    assert not list((site.data / "journal").glob("[!.]*"))
+
+
+def test_only_so_much_of_what_is_unknown_is_ended_in_one_run_the_oldest_first(site: Owned, lost: Owned) -> None:
+    lost.complete("OnDemand-Small", 1)
+    oldest = site.live()
+    site.pass_time(MINUTE)
+    lost.request("OnDemand-Small", 3)
+    site.pass_time(MARGIN)
+    site.reconcile("--end-unknown", "--yes", "--most", "1")
+    assert len(site.live()) == 3
+    assert not site.live() & oldest
+
+
+def test_nothing_is_judged_that_is_younger_than_the_longest_call(site: Owned, lost: Owned) -> None:
+    lost.complete("OnDemand-Small", 2)
+    site.pass_time(9 * MINUTE)
+    assert site.reconcile("--end-unknown", "--yes")["items"] == []
+    assert len(site.live()) == 2
+
+
+def test_what_is_older_than_the_store_is_kept(lost: Owned, aws: StrictAws, forks: Forks, tmp_path: Path) -> None:
+    lost.complete("OnDemand-Small", 2)
+    lost.pass_time(MARGIN)
+    site = Owned(tmp_path / "new", aws, forks)
+    site.ahead = lost.ahead
+    found = site.reconcile("--end-unknown", "--yes")
+    assert {one["proposed"] for one in found["items"]} == {"keep"}
+    assert "older than this store" in found["items"][0]["why"]
+    assert len(site.live()) == 2
+
+
+def test_while_the_records_are_an_older_copy_nothing_is_done(site: Owned, lost: Owned) -> None:
+    lost.complete("OnDemand-Small", 2)
+    meta(site, restored_at="2026-01-01T00:00:00Z")
+    site.pass_time(MARGIN)
+    found = site.reconcile("--end-unknown", "--yes")
+    assert {one["proposed"] for one in found["items"]} == {"keep"}
+    assert "an older copy of the records was taken at 2026-01-01T00:00:00Z" in found["doubt"]
+    assert len(site.live()) == 2
+
+
+def test_a_store_of_another_schema_stops_it(site: Owned, lost: Owned) -> None:
+    lost.complete("OnDemand-Small", 1)
+    meta(site, schema=99)  # type: ignore[arg-type]
+    site.pass_time(MARGIN)
+    ended = site.start("", words=("reconcile", "--end-unknown", "--yes")).wait()
+    assert ended.code == 1
+    assert b"HF4002" in ended.stderr
+    assert len(site.live()) == 1
+
+
+def test_where_not_all_can_be_listed_nothing_unknown_is_ended(site: Owned, lost: Owned) -> None:
+    lost.complete("OnDemand-Small", 1)
+    site.pass_time(MARGIN)
+    site.aws.faults.add("error:UnauthorizedOperation:DescribeSpotFleetRequests")
+    found = site.reconcile("--end-unknown", "--yes", code=1)
+    assert {one["proposed"] for one in found["items"]} == {"keep"}
+    assert "SpotFleet: UnauthorizedOperation" in found["unlisted"][0]
+    assert len(site.live()) == 1
+
+
+def test_a_machine_that_the_cloud_does_not_list_is_looked_for(site: Owned) -> None:
+    request_id, machines = site.complete("OnDemand-Small", 2)
+    site.aws.kill(machines[0]["machineId"])
+    site.pass_time(2 * 3600)
+    proposed = site.reconcile("--dry-run")["by_id"]
+    assert proposed[machines[0]["machineId"]]["proposed"] == "look again"
+    assert proposed.keys() == {machines[0]["machineId"]}
+    site.reconcile()
+    assert site.machines()[machines[0]["machineId"]]["status"] == "terminated"
+    assert site.status(request_id)["status"] == "complete"
+
+
+def test_a_shared_launch_template_goes_once_it_is_long_unused_and_a_person_says_so(site: Owned) -> None:
+    _, machines = site.complete("OnDemand-Small", 1)
+    site.poll_until(site.give_back(machines))
+    site.pass_time(31 * 86400)
+    named = [one for one in site.reconcile("--end-unknown", "--yes")["items"] if one["kind"] == "launch-template"]
+    assert [(one["proposed"], one["leave"], one["outcome"]) for one in named] == [("remove", "--unused-templates", "")]
+    assert "last asked for 31 days ago" in named[0]["why"]
+    site.reconcile("--unused-templates", code=1)
+    assert len(site.aws.region().templates) == 1
+    site.reconcile("--unused-templates", "--yes")
+    assert not site.aws.region().templates
+    assert len(site.complete("OnDemand-Small", 1)[1]) == 1  # it is made anew
+
+
+class TestByItself:
+    def test_an_open_request_gets_what_carries_its_tag(self, site: Owned) -> None:
+        site.aws.set_capacity(*CASES["ASG"].pool, 0)
+        request_id = site.request("Group", 2)
+        site.status(request_id)
+        late = launch(site.aws, **tags_of(site, request_id))[0]
+        site.pass_time(PERIOD)
+        site.status(request_id)
+        assert late in site.stored()[request_id]["machine_ids"]
+        assert f"reconcile: adopt instance {late}" in site.logged()
+        assert late in site.live()
+
+    def test_what_belongs_to_an_ended_request_is_ended(self, site: Owned) -> None:
+        request_id, machines = site.complete("OnDemand-Small", 1)
+        late = launch(site.aws, **tags_of(site, request_id))[0]
+        site.pass_time(PERIOD)
+        site.status(request_id)
+        assert site.live() == {machines[0]["machineId"]}
+        assert f"reconcile: end instance {late}: its request is completed without it" in site.logged()
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_a_machine_recorded_as_gone_and_seen_alive_again_is_ended(self, site: Owned, name: str) -> None:
+        request_id, machines = site.complete(CASES[name].template_id, 2)
+        gone, stays = sorted(one["machineId"] for one in machines)
+        say_gone(site, gone)
+        site.pass_time(PERIOD)
+        site.status(request_id)
+        assert site.live() == {stays}
+
+    def test_a_resource_that_an_ended_request_does_not_know_is_ended(self, site: Owned) -> None:
+        request_id, machines = site.complete("Group", 1)
+        store = open_store(site.data, now=datetime.now(UTC))
+        with store.transaction() as state:
+            request = state.request(request_id)
+            assert request is not None
+            state.save_request(replace(request, resource_ids=("hf-other",)))
+        assert len(site.aws.region().groups) == 1
+        say_gone(site, machines[0]["machineId"])
+        site.pass_time(PERIOD)
+        site.status(request_id)
+        assert not site.live()
+        assert not site.aws.region().groups
+
+    def test_of_an_unknown_request_it_is_only_told(self, site: Owned, lost: Owned) -> None:
+        lost.complete("Group", 1)
+        site.remember()
+        standing = site.live()
+        site.pass_time(PERIOD)
+        site.status(next(iter(site.stored())))
+        assert standing <= site.live()
+        unknown = next(iter(lost.machines()))
+        assert f"reconcile: instance {unknown} stands: no record knows its request" in site.logged()
+
+    def test_it_happens_at_most_once_a_period_whoever_polls(self, site: Owned) -> None:
+        def listed() -> int:
+            return sum(call.operation == "DescribeLaunchTemplates" for call in site.aws.calls)
+
+        request_id, _ = site.complete("OnDemand-Small", 1)
+        before = listed()
+        for _ in range(4):
+            site.pass_time(4.5 * MINUTE)
+            running = [site.start("getRequestStatus", {"requests": [{"requestId": request_id}]}) for _ in range(3)]
+            assert [one.wait().code for one in running] == [0, 0, 0]
+        assert listed() == before + 1
+
+    def test_a_setting_switches_it_off(self, site: Owned) -> None:
+        request_id, machines = site.complete("OnDemand-Small", 1)
+        launch(site.aws, **tags_of(site, request_id))
+        site.pass_time(PERIOD)
+        site.status(request_id, env={"HFCORE_RECONCILE_MINUTES": "0"})
+        assert len(site.live()) == 2
+        assert len(machines) == 1
+
+    def test_while_the_records_are_an_older_copy_it_does_nothing(self, site: Owned) -> None:
+        request_id, _ = site.complete("OnDemand-Small", 1)
+        launch(site.aws, **tags_of(site, request_id))
+        meta(site, restored_at="2026-01-01T00:00:00Z")
+        site.pass_time(PERIOD)
+        site.status(request_id)
+        assert len(site.live()) == 2
+
+
+class TestTwoOwners:
+    @pytest.fixture
+    def other(self, site: Owned, aws: StrictAws, forks: Forks, tmp_path: Path) -> Owned:
+        """Give a provider instance of the same name, with another owner, on the same account."""
+        found = Owned(tmp_path / "other", aws, forks)
+        found.owner = OTHERS
+        site.others, found.others = (found,), (site,)
+        return found
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_neither_ever_touches_what_the_others_are(self, site: Owned, other: Owned, name: str) -> None:
+        template_id = CASES[name].template_id
+        theirs, their_machines = other.complete(template_id, 2)
+        standing = other.all_of_ours()
+        before = {one.id: one.described for one in site.aws.live_instances()}
+        ours = site.request(template_id, 2)
+        site.wait_for_running(4)
+        machines = site.poll_until(ours)["machines"]
+        for _ in range(2):
+            assert site.run("getReturnRequests", {"machines": []}).answer["requests"] == []
+            assert "unknown request id" in site.status(theirs)["message"]
+            site.reconcile("--end-unknown", "--unused-templates", "--yes")
+            refused = site.run("requestReturnMachines", {"machines": their_machines})
+            assert "not ours by the owner tag, refused and left alone" in refused.message
+            site.pass_time(DEADLINE)
+        site.poll_until(site.give_back(machines))
+        site.pass_time(DEADLINE)
+        site.reconcile("--end-unknown", "--unused-templates", "--yes")
+        assert other.all_of_ours() == standing
+        assert {one.id: one.described for one in site.aws.live_instances()} == before
+        assert not site.all_of_ours()
+        assert other.status(theirs)["status"] == "complete"
+
+    def test_instances_of_somebody_else_with_our_names_and_request_ids_are_left_alone(self, site: Owned) -> None:
+        request_id, machines = site.complete("OnDemand-Small", 1)
+        its = {"hfcore_request_id": request_id, "hfcore_template_id": "OnDemand-Small", "hfcore_provider": "awsinst"}
+        strangers = {*launch(site.aws, **its), *launch(site.aws, hfcore_owner=OTHERS, **its)}
+        before = {one.id: one.described for one in site.aws.live_instances() if one.id in strangers}
+        site.pass_time(DEADLINE)
+        for each in (
+            ("getAvailableTemplates", None),
+            ("getRequestStatus", {"requests": [{"requestId": request_id}]}),
+            ("getReturnRequests", {"machines": [{"machineId": one} for one in sorted(strangers)]}),
+            ("requestReturnMachines", {"machines": [{"machineId": one} for one in sorted(strangers)]}),
+        ):
+            assert site.run(*each).code == 0
+        site.reconcile("--end-unknown", "--unused-templates", "--yes")
+        site.poll_until(site.give_back(machines))
+        site.pass_time(DEADLINE)
+        site.status(request_id)
+        site.reconcile("--end-unknown", "--yes")
+        assert site.live() == strangers
+        assert {one.id: one.described for one in site.aws.live_instances()} == before
+        stored: dict[str, Any] = site.machines()
+        assert not strangers & stored.keys()
