@@ -3,7 +3,8 @@
     HfcoreError                      code    what it means
     ├── InputError                   HF1001  what Host Factory, or a person, asked for can't be understood or served
     │   ├── UnknownTemplate          HF1002
-    │   └── CapacityExceeded         HF1003  the template's maxNumber leaves no room
+    │   ├── CapacityExceeded         HF1003  the template's maxNumber leaves no room
+    │   └── TemplateSlowedDown       HF1004  the template's machines keep dying at their start
     ├── ConfigError                  HF1101  a settings file or folder is wrong
     │   └── TemplateError            HF1102  a template has errors
     ├── PluginError                  HF2001
@@ -64,6 +65,13 @@ class CapacityExceeded(InputError):
     """The template's `maxNumber` leaves no room for the request now."""
 
     code = "HF1003"
+    retryable = True
+
+
+class TemplateSlowedDown(InputError):
+    """The machines of the template's last requests all died at their start: it is asked for again after a pause."""
+
+    code = "HF1004"
     retryable = True
 
 

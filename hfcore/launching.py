@@ -17,9 +17,11 @@ from hfcore.errors import (
     StoreError,
     StoreUntrusted,
     TemplateError,
+    TemplateSlowedDown,
 )
 from hfcore.journal import is_dead, this_process
 from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
+from hfcore.slowing import pause
 from hfcore.usage import UNLIMITED, finished_before, units_in_use
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Launching:
 
         Raises:
             CapacityExceeded: The template's `maxNumber` leaves no room; nothing is stored.
+            TemplateSlowedDown: Its machines keep dying at their start; nothing is stored.
             PluginError: No plug-in can serve the template; nothing is stored.
             TemplateError: The template is not right for the fallback; nothing is stored.
             CloudError: The cloud refused, and has made nothing; the request is stored as failed.
@@ -216,10 +219,21 @@ class Launching:
             )
 
     def _reserve(self, request: Request, template: Template) -> Request:
-        """Store the request if the template has room for it, decided under one lock; what is long over goes."""
+        """Store the request if the template may be asked for and has room, decided under one lock.
+
+        What is long over goes.
+        """
         oldest = self._clock.now() - timedelta(hours=self._settings.retention_hours)
         with self._store.transaction() as state:
             state.archive(finished_before(state, oldest, self._journal.requests()))
+            slowed_down = pause(state.requests(), template.template_id, self._clock.now())
+            if slowed_down:
+                until, why = slowed_down
+                left = (until - self._clock.now()).total_seconds()
+                raise TemplateSlowedDown(
+                    f"template {template.template_id} is slowed down for {max(left, 1):.0f} s: {why}",
+                    hint="look at its image, start-up script and the reason told; it is tried again after that",
+                )
             live, expected = units_in_use(state, template.template_id)
             if template.max_number != UNLIMITED and live + expected + request.target > template.max_number:
                 raise CapacityExceeded(

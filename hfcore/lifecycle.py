@@ -157,7 +157,8 @@ def settled(
     coming = any(machine.instance_id not in unwanted for machine in pending)
     if delivered >= request.target and not coming:
         message = f"{in_units(delivered)} on {count_running(machines)}"
-        return replace(request, status=RequestStatus.COMPLETED, ended_at=now, message=message)
+        ended = replace(request, ended_at=now, delivered=delivered)
+        return replace(ended, status=RequestStatus.COMPLETED, message=message)
     overdue = is_overdue(request, now)
     if not overdue and (coming or not discovery.final):
         return replace(request, faults=faults)
@@ -165,7 +166,8 @@ def settled(
     reasons = _reasons(faults, _losses(machines, unwanted))
     message = f"{in_units(delivered)} of {request.target} on {count_running(machines)}, {why}: {reasons}"
     status = RequestStatus.COMPLETED_WITH_ERRORS if machines else RequestStatus.FAILED
-    return replace(request, status=status, ended_at=now, faults=faults, message=message)
+    ended = replace(request, ended_at=now, delivered=delivered)
+    return replace(ended, status=status, faults=faults, message=message)
 
 
 def silent(request: Request, machines: tuple[Machine, ...], reason: str, now: datetime) -> Request:

@@ -265,6 +265,7 @@ class Request:
         vanished_at: When all its live machines were first missing from an answer; `None` while they are seen.
         unwanted: Machines that are to be ended because they are late, by instance id with the reason, until they are
             ending.
+        delivered: Units that it had when it ended, as far as that was seen.
     """
 
     request_id: str
@@ -295,6 +296,7 @@ class Request:
     unasked: bool = False
     vanished_at: datetime | None = None
     unwanted: Mapping[str, str] = field(default_factory=dict)
+    delivered: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,11 +164,16 @@ class Launch:
         self.account = outcome["account"] or self.account
         if outcome["reservation"] and outcome["reservation"] not in self.reservations:
             self.reservations.append(outcome["reservation"])
-        if len(found) < asked:
+        if len(found) == asked:
+            return
+        self.pool += 1
+        if outcome["reservation"]:
             short = f"{len(found)} of {asked} machines launched"
             self.faults.append(as_fault("InsufficientInstanceCapacity", short, str(pool)))
             shortages.note(self.context, pool)
-            self.pool += 1
+        else:
+            ended = f"all of up to {asked} machines have ended before they were seen"
+            self.faults.append(as_fault("IdempotentInstanceTerminated", ended, str(pool)))
 
     def _after_refusal(self, error: CloudError, pool: Pool) -> bool:
         fault = error.fault
