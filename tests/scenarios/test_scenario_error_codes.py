@@ -64,7 +64,21 @@ BOTOCORE: dict[str, dict[str, str | None]] = {
 }
 """What makes botocore raise its own exceptions: variables, and a fault."""
 
-BY_UNIT = ["ConnectTimeoutError", "ConnectionError", "HTTPClientError", "IncompleteReadError", "ResponseParserError", "ResponseStreamingError", "CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError", "ParamValidationError", "NoRegion", "NoRegionError"]
+BY_UNIT = [
+    "ConnectTimeoutError",
+    "ConnectionError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ResponseParserError",
+    "ResponseStreamingError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+    "SSOTokenLoadError",
+    "ParamValidationError",
+    "NoRegion",
+    "NoRegionError",
+]
 """Exceptions that no server and no setting of ours brings about: their sentence alone is held."""
 
 _VOLATILE = re.compile(r"\b(req|ret|i|r|sg|subnet|fleet|sfr|hf-req)-[0-9a-f-]{8,}")
