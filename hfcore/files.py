@@ -140,6 +140,27 @@ def replace_file(path: Path, data: bytes) -> None:
     NewFile(path, data).put()
 
 
+def write_new(path: Path, data: bytes, *, mode: int = FILE_MODE) -> bool:
+    """Write a file that is not there yet; tell whether it was written, as one that is there is left alone.
+
+    Raises:
+        StoreNotWritable: It could not be written, and is not there.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise not_writable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        remove_quietly(path)  # half a file would be left alone the next time
+        raise not_writable(path, error) from error
+    return True
+
+
 def last_of(path: Path) -> Path:
     """Give the name under which the version of a file before this one is kept."""
     return path.with_name(path.name + LAST)

@@ -18,7 +18,7 @@ import typer  # noqa: TID253 - imported when the command is used
 
 from hfcore.config import OWN_FILE, SETTINGS, find_folders
 from hfcore.errors import ConfigError, InputError
-from hfcore.files import FILE_MODE, FOLDER_MODE, make_private_folder, not_writable, remove_quietly
+from hfcore.files import FILE_MODE, FOLDER_MODE, make_private_folder, write_new
 
 if TYPE_CHECKING:
     from hfcore.cli.running import Session
@@ -192,19 +192,7 @@ def _write_unless(folders: Folders, end: str, text: str) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str, *, mode: int = FILE_MODE) -> dict[str, Any]:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        return _item(path, written=False)
-    except OSError as error:
-        raise not_writable(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        remove_quietly(path)  # half a file would be kept by the next run
-        raise not_writable(path, error) from error
-    return _item(path, written=True)
+    return _item(path, written=write_new(path, text.encode("utf-8", "surrogateescape"), mode=mode))
 
 
 def _item(path: Path, *, written: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hfcore.cli.output import ExitCode, as_json
 from hfcore.cli.running import SystemClock
 from hfcore.config import load_settings
 from hfcore.errors import InputError
-from hfcore.files import replace_file
+from hfcore.files import write_new
 from hfcore.logs import open_log
 from hfcore.records import encode_time
 from hfcore.store import open_store
@@ -125,9 +125,8 @@ def export_store(
         if text:
             session.output.text(text)
         return
-    if file.exists():
+    if not write_new(file, (text + "\n" if text else "").encode()):
         raise InputError(f"{file} is there already, and is not overwritten")
-    replace_file(file, (text + "\n" if text else "").encode())
     session.output.note(f"written: {file}", word="done")
 
 

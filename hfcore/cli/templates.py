@@ -15,7 +15,7 @@ from hfcore.cli.output import ExitCode, as_json
 from hfcore.cli.running import make_service
 from hfcore.config import load_settings, read_file
 from hfcore.errors import ConfigError, InputError, TemplateError
-from hfcore.files import replace_file
+from hfcore.files import write_new
 from hfcore.logs import open_log
 from hfcore.models import Problem, Severity
 from hfcore.plugins import PluginStatus
@@ -143,8 +143,6 @@ def generate_templates(  # noqa: PLR0913 - each is an option
     from hfcore.pairs import split_pairs
 
     session: Session = ctx.obj
-    if file and file.exists():
-        raise InputError(f"{file} is there already, and is not overwritten")
     try:
         wanted = None if subnet else SubnetsWanted(network=vpc, tags=split_pairs(";".join(tag or ())))
     except ValueError as error:
@@ -164,7 +162,8 @@ def generate_templates(  # noqa: PLR0913 - each is an option
     if file is None:
         session.output.text(text)
         return
-    replace_file(file, f"{text}\n".encode())
+    if not write_new(file, f"{text}\n".encode()):
+        raise InputError(f"{file} is there already, and is not overwritten")
     session.output.note(f"written: {file}, with {len(found.types)} templates", word="done")
 
 

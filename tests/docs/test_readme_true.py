@@ -65,7 +65,7 @@ def test_what_the_readme_says_of_lsf_is_what_the_scripts_do() -> None:
     section = README.split("## Under LSF")[1].split("\n## ")[0]
     variables = set(re.findall(r"`(PRO\w+|SCRIPT_OPTIONS)`", section))
     folders = find_folders({name: f"/lsf/{name}" for name in variables} | {"PROVIDER_NAME": "awsinst"})
-    assert set(map(str, folders[:3])) == {f"/lsf/{name}" for name in variables if name.startswith("PRO_")}
+    assert set(map(str, folders[:3])) == {"/lsf/PRO_CONF_DIR", "/lsf/PRO_DATA_DIR/awsinst", "/lsf/PRO_LSF_LOGDIR"}
     assert folders.provider == "awsinst"
 
     at = datetime.now(UTC)
@@ -73,8 +73,9 @@ def test_what_the_readme_says_of_lsf_is_what_the_scripts_do() -> None:
     request = Request(request_id="req-1", status=RequestStatus.COMPLETED, machine_ids=("i-1",), created_at=at)
     view = RequestView(request_id="req-1", request=request, machines=(machine,), message="")
     symphony, lsf = (set(status_document((view,), lsf=each)["requests"][0]["machines"][0]) for each in (False, True))
-    line = next(line for line in section.splitlines() if line.startswith("- Machines also have"))
-    assert set(re.findall(r"`(\w+)`", line)) == lsf - symphony
+    line = next(line for line in section.splitlines() if line.startswith("- each machine is told with"))
+    assert set(re.findall(r"`(\w+)`", line)) | {"rcAccount"} == lsf - symphony
+    assert "comes back as `rcAccount`" in section
 
     asked = {"template": {"templateId": "T", "machineCount": 1}, "rc_account": "a", "userData": {"k": "v"}}
     assert machines_wanted(asked).tags == {"RC_ACCOUNT": "a"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hfcore.errors import CloudError
-from hfcore.models import RequestStatus
+from hfcore.models import RequestStatus, SubnetsWanted
 from tests.moto.conftest import IMAGE, ROLE, tags_of
 
 if TYPE_CHECKING:
@@ -190,3 +190,19 @@ def test_templates_are_offered_with_what_is_left_of_them(site: Site) -> None:
     assert [one["availableNumber"] for one in site.templates()["templates"]] == [1]
     site.give_back(first)
     assert [one["availableNumber"] for one in site.templates()["templates"]] == [2]
+
+
+def test_what_ec2_offers_is_read_as_cores_memory_and_subnets_of_one_vpc(site: Site) -> None:
+    """The types are AWS's own, as moto has them; of hyper-threading ones half of the vCPUs are cores."""
+    vpc_id = site.ec2.describe_subnets(SubnetIds=[site.subnets[0]])["Subnets"][0]["VpcId"]
+    name, found = site.service().offers("asg", ("m5.large", "m6g.xlarge", "t3.micro"), SubnetsWanted(network=vpc_id))
+    assert name == "ASG"
+    assert [(one.name, one.cores, one.memory_mib, one.architecture) for one in found.types] == [
+        ("m5.large", 1, 8192, "x86_64"),
+        ("m6g.xlarge", 4, 16384, "arm64"),
+        ("t3.micro", 1, 1024, "x86_64"),
+    ]
+    assert {*site.subnets} <= {one.subnet_id for one in found.subnets}
+    assert {one.network for one in found.subnets} == {vpc_id}
+    with pytest.raises(CloudError, match="InvalidInstanceType"):
+        site.service().offers("ASG", ("m5.huge",), None)

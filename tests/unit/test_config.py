@@ -110,6 +110,7 @@ def test_every_setting_can_be_set_by_its_variable_and_in_our_file(instance: Path
         "host_name": ("tag:Name", '"tag:Name"', "tag:Name"),
         "owner": ("team-a", '"team-a"', "team-a"),
         "retention_hours": ("48", "48", 48),
+        "reconcile_minutes": ("0", "0", 0),
         "reclaim_queue_url": ("https://sqs.example/1/q", '"https://sqs.example/1/q"', "https://sqs.example/1/q"),
         "rebalance_recommendations": ("true", "true", True),
         "log_level": ("LOG_WARN", '"warning"', "warning"),

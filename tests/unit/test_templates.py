@@ -747,6 +747,15 @@ print(len(found.templates), len(found.problems), [name for name in names if name
         assert stat.S_IMODE(instance.cache.parent.stat().st_mode) == 0o700
         assert [path.name for path in instance.cache.parent.iterdir()] == ["templates.json"]
 
+    def test_user_data_alone_comes_from_the_file_as_well(self, instance: Instance, plugins: Plugins) -> None:
+        instance.write({"templateId": "t", "userData": "token=hush"})
+
+        first = instance.load(plugins)
+
+        assert first == instance.load(plugins)
+        assert (first.require("t").user_data, first.require("t").withheld) == ("token=hush", "")
+        assert plugins.checked == ["t"]
+
     def test_what_comes_from_defaults_is_kept_as_well(self, instance: Instance, plugins: Plugins) -> None:
         hidden = {"userData": "token=hush", "shade": {"host": 1}}
         instance.write_defaults(hidden, {"templateId": "a"}, {"templateId": "b", "user_data": "x=1", "shade": None})

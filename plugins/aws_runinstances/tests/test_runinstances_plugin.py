@@ -13,7 +13,7 @@ from hfcore_aws_runinstances import plugin, requests
 
 from hfcore.errors import CloudError, ConfigError, OutcomeUnknown
 from hfcore.hookspecs import PROVIDERS
-from hfcore.models import FaultKind, Release, RequestKind, Severity
+from hfcore.models import FaultKind, Release, RequestKind, Severity, SubnetsWanted
 from hfcore.plugins import Plugins, installed
 from hfcore.testing.aws import AwsError, StrictAws
 
@@ -565,6 +565,7 @@ def test_the_operations_that_are_told_are_those_that_are_called(
     plugin.discover_instances((request,), context)
     plugin.reclaimed_instances(machines, context)
     plugin.owned_resources(context)
+    plugin.describe_offers(("m5.large",), SubnetsWanted(), context)
     plugin.release_instances((Release(request=request, machines=machines, return_id="ret-1"),), context)
 
     told = set(plugin.provider_info().operations)
