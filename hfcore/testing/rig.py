@@ -96,7 +96,7 @@ class AwsServer:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.aws.environment().items():
                 patch.setenv(name, value)
-            for service in ("ec2", "autoscaling", "ssm"):
+            for service in ("ec2", "autoscaling", "ssm", "sts"):
                 self.clients(service, "patient")
                 for moment in ("before-call", "after-call"):
                     self.clients(service, "quick").meta.events.register(moment, self._die)

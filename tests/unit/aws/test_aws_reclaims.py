@@ -168,3 +168,26 @@ def test_a_machine_without_our_tag_is_not_told(
     [lives], [strange] = launched(), launched(owner="owner-2")
 
     assert reclaimed_instances([machine(lives), machine(strange)], context) == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "named"), [("Server.SpotInstanceShutdown", True), ("Client.UserInitiatedShutdown", False)]
+)
+def test_a_machine_that_aws_has_stopped_is_told_and_one_that_a_person_has_stopped_is_not(
+    context: Context,
+    launched: Callable[..., list[str]],
+    machine: Callable[..., Machine],
+    strict_aws: StrictAws,
+    code: str,
+    *,
+    named: bool,
+) -> None:
+    stopped, runs = launched(2)
+    with strict_aws.locked() as world:
+        world.instance(stopped)._change("stopped", StateReason={"Code": code, "Message": f"{code}: it was stopped"})
+
+    found = reclaimed_instances([machine(one) for one in (stopped, runs)], context)
+
+    assert [(one.instance_id, one.code, one.status) for one in found] == (
+        [(stopped, code, MachineStatus.STOPPED)] if named else []
+    )
