@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws import native
 from hfcore.aws import tags as tagging
 from hfcore.models import EMPTY
 
@@ -42,7 +43,8 @@ def launch_data(
         root_device: That image's root device (`/dev/xvda`), where its root volume is changed.
         user_data: Content of its start-up script; empty for none.
         tags: Tags for instances and volumes.
-        base: Data of the user's own launch template, over which the template's fields go.
+        base: Data of the user's own launch template, over which the template's fields go, and over them
+            `launchTemplateData`.
     """
     data: dict[str, Any] = {"MetadataOptions": {"HttpTokens": "required"}} | _base(template, base)
     if image_id:
@@ -54,17 +56,80 @@ def launch_data(
         data["IamInstanceProfile"] = {kind: template.instance_profile}
     if template.security_group_ids:
         data |= _security_groups(list(template.security_group_ids), data.get("NetworkInterfaces"))
+    if template.ebs_optimized is not None:
+        data["EbsOptimized"] = template.ebs_optimized
+    if placed := placement(template):
+        data["Placement"] = data.get("Placement", {}) | placed
+    if cards := interfaces(template):
+        data["NetworkInterfaces"] = cards
+    if template.capacity_reservation:
+        data["CapacityReservationSpecification"] = _capacity_reservation(template.capacity_reservation)
     if root_device:
         data["BlockDeviceMappings"] = _block_devices(template, root_device, data.get("BlockDeviceMappings", ()))
+    data["TagSpecifications"] = _tag_specifications(tags, data.get("TagSpecifications", ()))
+    data = native.over(data, template.launch_template_data)
     if user_data:
         data["UserData"] = base64.b64encode(user_data).decode()
-    data["TagSpecifications"] = _tag_specifications(tags, data.get("TagSpecifications", ()))
-    return data
+    return _groups_in_interfaces(data)
+
+
+def placement(template: Template) -> dict[str, Any]:
+    """Build `Placement`: where machines stand, and on whose hardware."""
+    named = {
+        "GroupName": template.placement_group_name,
+        "PartitionNumber": template.placement_partition,
+        "Tenancy": template.tenancy,
+        "HostId": template.host_id,
+        "HostResourceGroupArn": template.host_resource_group_arn,
+    }
+    if template.host_id and not template.tenancy:
+        named["Tenancy"] = "host"
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def efa_count(template: Template) -> int:
+    """Give the Elastic Fabric Adapters of each machine."""
+    return template.efa_count or (1 if template.interface_type == "efa" else 0)
+
+
+def interfaces(template: Template) -> list[dict[str, Any]]:
+    """Build `NetworkInterfaces` where a template asks for any: those of `launchTemplateData`, or its adapters.
+
+    One adapter on each network card; the first one is the machine's primary interface (EC2 user guide, EFA).
+    """
+    groups = {"Groups": list(template.security_group_ids)} if template.security_group_ids else {}
+    cards = [
+        {"NetworkCardIndex": card, "DeviceIndex": min(card, 1), "InterfaceType": "efa"}
+        for card in range(efa_count(template))
+    ]
+    said: list[dict[str, Any]] = template.launch_template_data.get("NetworkInterfaces") or cards
+    return [one if "NetworkInterfaceId" in one else {**groups, **one} for one in said]
+
+
+def _groups_in_interfaces(data: dict[str, Any]) -> dict[str, Any]:
+    """Let network interfaces carry the security groups: EC2 refuses those of the instance beside them."""
+    groups = data.get("SecurityGroupIds")
+    if not data.get("NetworkInterfaces") or not groups:
+        return data
+    its = [one if "NetworkInterfaceId" in one else {"Groups": groups, **one} for one in data["NetworkInterfaces"]]
+    return {name: value for name, value in data.items() if name != "SecurityGroupIds"} | {"NetworkInterfaces": its}
+
+
+def _capacity_reservation(said: str) -> dict[str, Any]:
+    if said.startswith("cr-"):
+        return {"CapacityReservationTarget": {"CapacityReservationId": said}}
+    if said.startswith("arn:"):
+        return {"CapacityReservationTarget": {"CapacityReservationResourceGroupArn": said}}
+    return {"CapacityReservationPreference": said}
 
 
 def _base(template: Template, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of the user's data what each API's own call says: the market, and the types where they are named."""
-    dropped = {"InstanceMarketOptions"} | ({"InstanceType", "InstanceRequirements"} if template.vm_types else set())
+    """Leave out of the user's data what each API's own call says: the market, and the types where they are named.
+
+    User data is taken from it where the template has none (`launch_templates.user_data`).
+    """
+    named = template.vm_types or template.instance_requirements
+    dropped = {"InstanceMarketOptions", *(("InstanceType", "InstanceRequirements") if named else ())}
     return {key: value for key, value in base.items() if key not in dropped}
 
 
@@ -107,11 +172,6 @@ def as_price(dollars: float | None) -> str | None:
 def hyphenated(strategy: str) -> str:
     """Give an allocation strategy as EC2 Fleet and Auto Scaling spell it, such as `price-capacity-optimized`. Pure."""
     return re.sub(r"([A-Z])", r"-\1", strategy).lower()
-
-
-def without_user_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Give launch template data that may be shown and written down."""
-    return {key: value for key, value in data.items() if key != "UserData"}
 
 
 def digest(value: object) -> str:

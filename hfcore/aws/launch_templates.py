@@ -5,6 +5,7 @@ User data travels in them alone, and is written nowhere else.
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 from dataclasses import asdict
@@ -14,10 +15,12 @@ import hfcore
 from hfcore.aws import images, tags
 from hfcore.aws.calls import ask, is_late, once, repeat
 from hfcore.aws.errors import NotOurs, lost_launch_template
-from hfcore.aws.launch import digest, launch_data, without_user_data
+from hfcore.aws.exports import exported
+from hfcore.aws.launch import digest, launch_data
 from hfcore.config import expanded
 from hfcore.errors import CloudError, ConfigError
 from hfcore.models import EMPTY, Fault, FaultKind, PlannedCall
+from hfcore.withheld import SECRET, without_user_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +45,17 @@ _FIELDS = (
     "iops",
     "launch_template_id",
     "launch_template_version",
+    "ebs_optimized",
+    "placement_group_name",
+    "placement_partition",
+    "tenancy",
+    "host_id",
+    "host_resource_group_arn",
+    "interface_type",
+    "efa_count",
+    "capacity_reservation",
+    "launch_template_data",
+    "withheld",
 )
 
 
@@ -98,6 +112,9 @@ def own(context: Context, request: Request, template: Template) -> str:
         ConfigError: The start-up script can't be read.
     """
     name, parameters, secret = own_name(request), EMPTY, EMPTY
+    steps = context.journal.steps(request.request_id)
+    if any(intent.step == _STEP and intent.outcome is not None for intent in steps):
+        return name  # also where its user data can't be had any more
     if not is_late(context, request.deadline):
         name, parameters, secret = _creation(context, template, request)
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
@@ -149,7 +166,32 @@ def planned(
     return name, (PlannedCall(service="ec2", operation="CreateLaunchTemplate", parameters=parameters),)
 
 
-def user_data(context: Context, template: Template) -> bytes:
+def user_data(context: Context, template: Template, base: Mapping[str, Any] = EMPTY) -> bytes:
+    """Give what machines start by: a template's script, or that in its own words or its base, with what is exported.
+
+    Raises:
+        ConfigError: A stored template lacks it; the script can't be read, is no regular file, can't export, or all of
+            it is larger than EC2 takes (16 KiB before encoding).
+    """
+    if template.withheld:
+        message = f"template {template.template_id}: its user data is stored nowhere, and can't be had again"
+        raise ConfigError(message, hint="ask for the machines anew")
+    encoded = template.launch_template_data.get(SECRET) or (template.user_data and base.get(SECRET)) or ""
+    content = script(context, template) or base64.b64decode(encoded)
+    try:
+        content = exported(content, template.user_data or "")
+    except ValueError as error:
+        hint = "let userDataScript begin with #!/bin/sh, or leave userData out"
+        raise ConfigError(f"template {template.template_id}: {error}", hint=hint) from None
+    if len(content) > MOST_USER_DATA:
+        raise ConfigError(
+            f"template {template.template_id}: its user data is larger than {MOST_USER_DATA} bytes with userData",
+            hint="let a short script fetch the rest",
+        )
+    return content
+
+
+def script(context: Context, template: Template) -> bytes:
     """Read a template's start-up script; a relative path starts at the conf folder.
 
     Raises:
@@ -190,12 +232,12 @@ def _known(context: Context, template: Template) -> tuple[str, Mapping[str, Any]
     version = template.launch_template_version or ""
     fixed = not template.launch_template_id or version.isdecimal()
     base = None if fixed else _base(context, template)
-    fields = {name: value for name, value in asdict(template).items() if name in _FIELDS}
+    fields = {name: value for name, value in asdict(without_user_data(template)).items() if name in _FIELDS}
     content = [
         fields,
-        bool(template.vm_types),
+        bool(template.vm_types or template.instance_requirements),
         images.image_id(context, template.image_id),
-        user_data(context, template).hex(),
+        script(context, template).hex(),
         tags.of_instances(context, template),
         base,
         hfcore.__version__,
@@ -217,18 +259,18 @@ def _creation(
     request_id = request.request_id if request else ""
     base = _base(context, template) if base is None else base
     image = images.image_id(context, template.image_id)
-    named = image or base.get("ImageId", "")
+    named = template.launch_template_data.get("ImageId") or image or base.get("ImageId", "")
     data = launch_data(
         template,
         image_id=image,
         root_device=images.root_device(context, named) if named and images.needs_root_device(template) else "",
-        user_data=user_data(context, template),
+        user_data=user_data(context, template, base),
         tags=tags.of_instances(context, template, request_id),
         base=base,
     )
     name = own_name(request) if request else f"hfcore-{digest(data)}"
     its_tags = tags.specifications(tags.ours(context, template.template_id, request_id), "launch-template")
-    shown = {"LaunchTemplateData": without_user_data(data), "TagSpecifications": its_tags}
+    shown = {"LaunchTemplateData": {name: data[name] for name in data if name != SECRET}, "TagSpecifications": its_tags}
     return name, {"LaunchTemplateName": name, **shown}, {"LaunchTemplateData": data}
 
 

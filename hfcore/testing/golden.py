@@ -16,17 +16,15 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+from hfcore.aws import native
 from hfcore.models import Request, RequestStatus, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from botocore.model import ServiceModel
 
 Sent = tuple[str, str, dict[str, Any]]
 """A call: service, operation, parameters."""
@@ -128,33 +126,8 @@ class Golden:
 
 def problems(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[str]:
     """Say what of a call's parameters its service's model does not know: members, types, words of an enumeration."""
-    from botocore.validate import ParamValidator
-
-    shape = _model(service).operation_model(operation).input_shape
-    assert shape is not None
-    report = ParamValidator().validate(parameters, shape).generate_report()
-    if report:
-        yield f"{operation}: {report}"
-    else:
-        yield from (f"{operation}: {text}" for text in _unknown_words(shape, parameters))
-
-
-@cache
-def _model(service: str) -> ServiceModel:
-    from botocore.session import get_session
-
-    return get_session().get_service_model(service)
-
-
-def _unknown_words(shape: Any, value: Any) -> Iterator[str]:  # noqa: ANN401 - botocore's shapes, and JSON for them
-    if shape.type_name == "structure":
-        for name, each in value.items():
-            yield from _unknown_words(shape.members[name], each)
-    elif shape.type_name == "list":
-        for each in value:
-            yield from _unknown_words(shape.member, each)
-    elif shape.type_name == "string" and getattr(shape, "enum", None) and value not in shape.enum:
-        yield f"{value!r} is none of {shape.name}'s: {', '.join(shape.enum)}"
+    shape = native.model(service).operation_model(operation).input_shape
+    return (f"{operation}: {text}" for text in native.unknown(shape, parameters))
 
 
 def _text(value: Any, depth: int = 0) -> str:  # noqa: ANN401 - JSON of any shape

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hfcore.aws import tags
-from hfcore.aws.launch import digest, launch_data, without_user_data
+from hfcore.aws.launch import digest, launch_data
 from hfcore.models import Template
 
 CONTEXT: Any = SimpleNamespace(owner="owner-1", provider="grid")
@@ -57,7 +57,6 @@ def test_launch_data_says_of_a_machine_what_no_api_says_in_its_own_call() -> Non
             {"ResourceType": "volume", "Tags": tag_list},
         ],
     }
-    assert "UserData" not in without_user_data(data)
 
 
 def test_a_profile_may_be_an_arn() -> None:
