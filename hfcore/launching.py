@@ -23,6 +23,7 @@ from hfcore.journal import is_dead, this_process
 from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
 from hfcore.slowing import pause
 from hfcore.usage import UNLIMITED, finished_before, units_in_use
+from hfcore.withheld import with_user_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hfcore.models import Instance, Provisioned, Template
     from hfcore.plugins import Provider
     from hfcore.store import Store
+    from hfcore.templates import TemplateSet
 
 
 class Launching:
@@ -49,7 +51,9 @@ class Launching:
         dispatch: Dispatch,
         clock: Clock,
         name_of: Callable[[Instance], str],
+        templates: Callable[[], TemplateSet],
     ) -> None:
+        self._templates = templates
         self._settings = settings
         self._store = store
         self._journal = journal
@@ -94,9 +98,14 @@ class Launching:
             HfcoreError: The plug-in broke, or the journal could not be written, before anything was asked for;
                 stored as failed.
         """
+        request = self.with_user_data(request)
         template = request.template
         if template is None:
             raise StoreUntrusted(f"request {request.request_id} is stored without its template")
+        if template.withheld and not self._journal.steps(request.request_id):
+            error = _without_its_user_data(template)
+            self._fail(request, error)
+            raise error
         started = self._clock.now()
         try:
             made = provider.provision(
@@ -114,6 +123,19 @@ class Launching:
         if stored.status is RequestStatus.FAILED and lifecycle.is_open(request):
             raise _refusal(made)
         return stored
+
+    def with_user_data(self, request: Request) -> Request:
+        """Give a stored request its user data again, if its template's file still has the same.
+
+        What a caller brought for this request alone is had nowhere: a plug-in then uses what was made with it already.
+        """
+        template = request.template
+        if template is None or not template.withheld:
+            return request
+        source: Template | None = None
+        with suppress(HfcoreError):  # as if the file had another one
+            source = self._templates().get(template.template_id)
+        return replace(request, template=with_user_data(template, source))
 
     def _take_in_launch(self, request: Request, made: Provisioned, started: datetime) -> Request:
         """Store what was made; if that fails, the journal has it, and the request is gone on with."""
@@ -254,6 +276,14 @@ class Launching:
         if self._journal.steps(request.request_id):
             raise OutcomeUnknown(Fault(code=error.code, message=str(error))) from error
         self._fail(request, error)
+
+
+def _without_its_user_data(template: Template) -> TemplateError:
+    return TemplateError(
+        f"template {template.template_id}: its user data can't be had again: it is stored nowhere, and the file has "
+        "another one now, or it came with the request; nothing was launched",
+        hint="ask for the machines anew",
+    )
 
 
 def _refusal(made: Provisioned) -> CloudError:

@@ -225,12 +225,12 @@ class Template:
     host_resource_group_arn: str | None = None
     interface_type: InterfaceType | None = None
     efa_count: int | None = None
-    user_data: str | None = None
+    user_data: str | None = field(default=None, repr=False)
     priority: int | None = None
     capacity_reservation: str | None = None
     ec2_fleet_config: str | None = None
     instance_requirements: Mapping[str, Any] = field(default_factory=dict)
-    launch_template_data: Mapping[str, Any] = field(default_factory=dict)
+    launch_template_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     api_parameters: Mapping[str, Any] = field(default_factory=dict)
     withheld: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -132,7 +132,8 @@ class Polling:
         resumed += [self._look_for(r, found) for r in owing if not r.resource_ids and not _is_creating(r)]
         waiting = [r for r in requests if r.status is RequestStatus.IN_PROGRESS and not _is_past(r, found.at)]
         waiting += [r for r in owing if r.resource_ids]
-        answers = self._dispatch.each(waiting, _itself, lambda p, r, c: p.advance(_own(p, r), c))
+        whole = map(self._launching.with_user_data, waiting)
+        answers = self._dispatch.each(whole, _itself, lambda p, r, c: p.advance(_own(p, r), c))
         found.note_all(answers)
         for made in answers.results:
             self._launching.take_in(made.request_id, made, found.at)

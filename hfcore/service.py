@@ -299,6 +299,7 @@ class Service:
             dispatch=self._dispatch,
             clock=self._clock,
             name_of=host_name_by(self.settings.host_name),
+            templates=lambda: self.templates,
         )
 
     @cached_property

@@ -73,11 +73,14 @@ class TemplateSet:
 def infer_provider_api(template: Template) -> str:
     """Give the provider API of a template, by its price type where it names none.
 
-    Spot goes to Spot Fleet only where the role is given that IBM's plug-in needs for it.
+    Spot goes to Spot Fleet only where the role is given that IBM's plug-in needs for it. What RunInstances can't honour
+    (`ec2FleetConfig`, `instanceRequirements`) goes to a fleet.
     """
     if template.provider_api:
         return template.provider_api
-    if template.price_type in (None, "ondemand"):
+    if template.ec2_fleet_config:
+        return "EC2Fleet"
+    if template.price_type in (None, "ondemand") and not template.instance_requirements:
         return "RunInstances"
     return "SpotFleet" if template.fleet_role else "EC2Fleet"
 

@@ -32,6 +32,15 @@ def without_user_data(template: Template) -> Template:
     return replace(template, user_data=None, launch_template_data=data, withheld=withheld(template))
 
 
+def with_user_data(template: Template, source: Template | None) -> Template:
+    """Give a stored template its user data again, which `source` has; as it is, where that is not the same any more."""
+    if source is None or source.withheld or withheld(source) != template.withheld:
+        return template
+    secret = {name: value for name, value in source.launch_template_data.items() if name == SECRET}
+    data = {**template.launch_template_data, **secret}
+    return replace(template, user_data=source.user_data, launch_template_data=data, withheld="")
+
+
 def concealed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Give a template's fields as they may be shown: whatever is named user data, in any spelling, is blotted out."""
     return {name: NOT_SHOWN if value and _is_secret(name) else _concealed(value) for name, value in fields.items()}

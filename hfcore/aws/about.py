@@ -23,7 +23,10 @@ _FIELDS = """
     templateId maxNumber attributes providerApi fleetType imageId subnetId vmType vmTypes vmTypesOnDemand
     vmTypesPriority priceType rootDeviceVolumeSize volumeType iops instanceTags keyName securityGroupIds fleetRole
     maxSpotPrice spotFleetRequestExpiry allocationStrategy allocationStrategyOnDemand percentOnDemand poolsCount
-    instanceProfile userDataScript launchTemplateId launchTemplateVersion"""
+    instanceProfile userDataScript launchTemplateId launchTemplateVersion ebsOptimized placementGroupName
+    placementPartition tenancy hostId hostResourceGroupArn interfaceType efaCount userData priority requestValidity
+    onDemandTargetCapacityRatio capacityReservation ec2FleetConfig instanceRequirements launchTemplateData
+    apiParameters"""
 _RECLAIMS = (
     "1 DescribeSpotInstanceRequests, 1 DescribeInstanceStatus, 1 DescribeInstances for each 1,000 live machines, 1 "
     "DescribeAutoScalingGroups for each 100 groups that still launch, for all AWS plug-ins together; 1 "

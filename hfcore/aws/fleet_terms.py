@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from hfcore.models import Problem, Template
 
+NOT_BY_FLEETS = "fleets do not support it (EC2 API reference, Placement)"
+"""Why some of a machine's placement can't be honoured by EC2 and Spot fleets."""
+
 
 def as_time(moment: datetime) -> str:
     """Give a UTC time as EC2 has it, in whole seconds."""
@@ -27,7 +30,7 @@ def expiry(moment: datetime | None) -> dict[str, Any]:
 
 
 def configs(template: Template, launch_template: str, *, on_demand: bool, price: str = "") -> list[dict[str, Any]]:
-    """Build `LaunchTemplateConfigs`: each type in each subnet, one subnet an override.
+    """Build `LaunchTemplateConfigs`: each type, or what instances must have, in each subnet; one subnet an override.
 
     Args:
         template: The template.
@@ -43,6 +46,7 @@ def configs(template: Template, launch_template: str, *, on_demand: bool, price:
         for subnet in template.subnet_id or [""]:
             members = {
                 "InstanceType": one,
+                "InstanceRequirements": None if types else dict(template.instance_requirements) or None,
                 "SubnetId": subnet,
                 "WeightedCapacity": types[one] if weighted and one else None,
                 "Priority": template.vm_types_priority.get(one),

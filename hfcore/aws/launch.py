@@ -56,14 +56,7 @@ def launch_data(
         data["IamInstanceProfile"] = {kind: template.instance_profile}
     if template.security_group_ids:
         data |= _security_groups(list(template.security_group_ids), data.get("NetworkInterfaces"))
-    if template.ebs_optimized is not None:
-        data["EbsOptimized"] = template.ebs_optimized
-    if placed := placement(template):
-        data["Placement"] = data.get("Placement", {}) | placed
-    if cards := interfaces(template):
-        data["NetworkInterfaces"] = cards
-    if template.capacity_reservation:
-        data["CapacityReservationSpecification"] = _capacity_reservation(template.capacity_reservation)
+    data |= _hardware(template, data.get("Placement", {}))
     if root_device:
         data["BlockDeviceMappings"] = _block_devices(template, root_device, data.get("BlockDeviceMappings", ()))
     data["TagSpecifications"] = _tag_specifications(tags, data.get("TagSpecifications", ()))
@@ -73,8 +66,18 @@ def launch_data(
     return _groups_in_interfaces(data)
 
 
-def placement(template: Template) -> dict[str, Any]:
-    """Build `Placement`: where machines stand, and on whose hardware."""
+def _hardware(template: Template, placed: Mapping[str, Any]) -> dict[str, Any]:
+    """Build what says on what machines run: hardware, place, network cards."""
+    said: dict[str, Any] = {
+        "EbsOptimized": template.ebs_optimized,
+        "Placement": {**placed, **_placement(template)} or None,
+        "NetworkInterfaces": interfaces(template) or None,
+        "CapacityReservationSpecification": _capacity_reservation(template.capacity_reservation),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _placement(template: Template) -> dict[str, Any]:
     named = {
         "GroupName": template.placement_group_name,
         "PartitionNumber": template.placement_partition,
@@ -115,7 +118,9 @@ def _groups_in_interfaces(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != "SecurityGroupIds"} | {"NetworkInterfaces": its}
 
 
-def _capacity_reservation(said: str) -> dict[str, Any]:
+def _capacity_reservation(said: str | None) -> dict[str, Any] | None:
+    if not said:
+        return None
     if said.startswith("cr-"):
         return {"CapacityReservationTarget": {"CapacityReservationId": said}}
     if said.startswith("arn:"):

@@ -177,9 +177,9 @@ def user_data(context: Context, template: Template, base: Mapping[str, Any] = EM
         message = f"template {template.template_id}: its user data is stored nowhere, and can't be had again"
         raise ConfigError(message, hint="ask for the machines anew")
     encoded = template.launch_template_data.get(SECRET) or (template.user_data and base.get(SECRET)) or ""
-    content = script(context, template) or base64.b64decode(encoded)
+    content = script(context, template)
     try:
-        content = exported(content, template.user_data or "")
+        content = exported(content or base64.b64decode(encoded), template.user_data or "")
     except ValueError as error:
         hint = "let userDataScript begin with #!/bin/sh, or leave userData out"
         raise ConfigError(f"template {template.template_id}: {error}", hint=hint) from None

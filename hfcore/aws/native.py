@@ -1,4 +1,4 @@
-"""Own what a template says in AWS's own words: merged last over what hfcore builds, and judged by botocore's model. Pure.
+"""Own what a template says in AWS's own words: it goes over what hfcore builds, once botocore's model allows it. Pure.
 
 `launchTemplateData` goes over the launch template's data, `apiParameters` over the parameters of the launching call.
 Neither may say what hfcore counts, finds and ends machines by: that is refused, with the reason.
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 CREATE_FLEET: Final = "CreateFleet"
 _COUNTED = "machineCount says how many, and hfcore counts by it"
 _ONCE = "hfcore makes its own, so that nothing is launched twice"
-_OWN_TEMPLATE = "hfcore launches from a launch template of its own, which carries its tags: name yours in launchTemplateId"
+_OWN_TEMPLATE = (
+    "hfcore launches from a launch template of its own, which carries its tags: name yours in launchTemplateId"
+)
 _MARKET = "priceType, percentOnDemand and maxSpotPrice say it"
 _DEADLINE = "spotFleetRequestExpiry says it"
 _TYPES = "vmTypes says it, or instanceRequirements"
@@ -59,6 +61,7 @@ REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "InstanceMarketOptions": _MARKET,
         "InstanceType": _TYPES,
         "SubnetId": "subnetId says it",
+        "NetworkInterfaces": "launchTemplateData.NetworkInterfaces says it, in each of the template's subnets",
         SECRET: "user data travels in launch templates alone: give it as launchTemplateData.UserData",
     },
     CREATE_FLEET: {
@@ -121,7 +124,9 @@ def _merged(name: str, ours: Any, theirs: Any) -> Any:  # noqa: ANN401 - JSON
     if name == "Tags":
         return [*ours, *(one for one in theirs if one["Key"] not in tags.read(ours))]
     if name == "LaunchTemplateConfigs":  # ours is one; each of theirs is a set of overrides of it
-        return [over(ours[0], {**theirs[0], "Overrides": [o for one in theirs for o in one.get("Overrides", ())]})]
+        rest = {key: value for one in theirs for key, value in one.items() if key != "Overrides"}
+        overrides = list(_overrides(theirs))
+        return [over(ours[0], rest | ({"Overrides": overrides} if overrides else {}))]
     return over(ours, theirs) if isinstance(ours, dict) and isinstance(theirs, dict) else theirs
 
 
@@ -226,7 +231,7 @@ def model(service: str) -> ServiceModel:
 
 
 def input_shape(operation: str) -> StructureShape:
-    """Give the shape of a launching operation's parameters, or of launch template data, or of `InstanceRequirements`."""
+    """Give the shape of a launching operation's parameters, or EC2's shape of this name."""
     service = model("autoscaling" if operation == "CreateAutoScalingGroup" else "ec2")
     if operation not in OPERATIONS or operation in _INPUTS:
         found: Any = service.shape_for(_INPUTS.get(operation, operation))
@@ -236,7 +241,7 @@ def input_shape(operation: str) -> StructureShape:
     return its
 
 
-def unknown(shape: Any, value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401 - botocore's shapes, and JSON for them
+def unknown(shape: Any, value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401 - botocore's shapes, and JSON
     """Say what of a value a shape does not know: members, types, words of an enumeration. User data is not told."""
     from botocore.validate import ParamValidator
 
@@ -256,6 +261,5 @@ def _unknown_words(shape: Any, value: Any) -> Iterator[str]:  # noqa: ANN401 - t
     elif shape.type_name == "list":
         for each in value:
             yield from _unknown_words(shape.member, each)
-    elif shape.type_name == "string" and getattr(shape, "enum", None) and value not in shape.enum:
-        if shape.name != "InstanceType":
-            yield f"{value!r} is none of {shape.name}'s: {', '.join(shape.enum)}"
+    elif shape.type_name == "string" and shape.name != "InstanceType" and value not in (shape.enum or (value,)):
+        yield f"{value!r} is none of {shape.name}'s: {', '.join(shape.enum)}"

@@ -1,6 +1,7 @@
 """Own golden files: the exact parameters of AWS calls, held against a readable JSON file and against botocore's model.
 
-The table of templates has every price mix, weighted and not; a plug-in adds what its API has besides.
+The tables of templates have every price mix, weighted and not, and every sort of field that goes into a call; a plug-in
+adds what its API has besides.
 
 >>> GOLDEN = Golden(Path(__file__).with_name("golden_asg.json"))
 >>> @pytest.mark.parametrize("name", MIXES)
@@ -70,6 +71,44 @@ _WORDS: Final[Mapping[str, dict[str, Any]]] = {
     },
     "other types on demand": {"price_type": "heterogeneous", "vm_types_on_demand": {"c6i.large": 1}},
 }
+_ADDED = [{"ResourceType": "network-interface", "Tags": [{"Key": "b", "Value": "2"}]}]
+_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
+    "on network cards": {"interface_type": "efa", "efa_count": 2, "security_group_ids": ("sg-1",)},
+    "on hardware and at places of its own": {
+        "ebs_optimized": True,
+        "placement_group_name": "grid-partition",
+        "placement_partition": 3,
+        "tenancy": "dedicated",
+        "capacity_reservation": "cr-0123456789abcdef0",
+    },
+    "what machines must have": {
+        "vm_types": {},
+        "price_type": "spot",
+        "percent_on_demand": 50,
+        "max_spot_price": 0.05,
+        "instance_requirements": {"VCpuCount": {"Min": 4, "Max": 8}, "MemoryMiB": {"Min": 8192}},
+    },
+    "in AWS's own words": {
+        "launch_template_data": {
+            "Monitoring": {"Enabled": True},
+            "TagSpecifications": [
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": "hfcore:owner", "Value": "x"}, {"Key": "b", "Value": "2"}],
+                },
+            ],
+        },
+        "api_parameters": {
+            "RunInstances": {"CreditSpecification": {"CpuCredits": "standard"}, "TagSpecifications": _ADDED},
+            "CreateFleet": {"OnDemandOptions": {"SingleInstanceType": True}, "Context": "c-1"},
+            "RequestSpotFleet": {"OnDemandMaxTotalPrice": "1.5"},
+            "CreateAutoScalingGroup": {
+                "DefaultCooldown": 60,
+                "Tags": [{"Key": "hfcore:owner", "Value": "x"}, {"Key": "b", "Value": "2", "PropagateAtLaunch": False}],
+            },
+        },
+    },
+}
 
 
 def _template(**fields: Any) -> Template:  # noqa: ANN401 - fields of Template
@@ -81,8 +120,11 @@ MIXES: Final[Mapping[str, Template]] = {
     f"{price}{size}": _template(vm_types=types, max_spot_price=0.05 if size else None, **fields)
     for price, fields in _PRICES.items()
     for size, types in _SIZES.items()
-} | {name: _template(**fields) for name, fields in _WORDS.items()}
-"""A template for each price mix, by a name for people."""
+} | {name: _template(**fields) for name, fields in {**_WORDS, **_FIELDS}.items()}
+"""A template for each price mix, and for what goes into the call besides, by a name for people."""
+
+DATA: Final[Mapping[str, Template]] = {name: _template(**fields) for name, fields in _FIELDS.items()}
+"""A template for each sort of fields that go into launch template data, by a name for people."""
 
 
 def request_of(template: Template) -> Request:

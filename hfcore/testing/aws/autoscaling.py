@@ -6,7 +6,7 @@ import math
 import uuid
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.filling import Holder, Tiers, by_strategy, candidate
+from hfcore.testing.aws.filling import Holder, Tiers, by_strategy, candidates
 from hfcore.testing.aws.protocol import AwsError, Params, matching, page, read_tags
 from hfcore.testing.aws.templates import collect_tags, find_version
 
@@ -73,7 +73,7 @@ class Group(Holder):
 
     def _order(self, market: str) -> Tiers:
         places = [one | {"SubnetId": subnet} for one in self.overrides for subnet in self.subnets]
-        found = [candidate(self.region, self.template, place, market) for place in places]
+        found = [one for place in places for one in candidates(self.region, self.template, place, market)]
         if market == "spot":
             word = self.distribution.get("SpotAllocationStrategy", "")
             found = [one for tier in by_strategy(found, word) for one in tier]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hfcore.testing.aws.hardware import meeting
 from hfcore.testing.aws.instances import Blueprint, Instance, launch, resolve, room, shortage
 from hfcore.testing.aws.protocol import AwsError, Params
 
@@ -53,6 +54,18 @@ def candidate(region: Region, template: Params, override: Params, market: str) -
     weight, priority = float(override.get("WeightedCapacity", 1)), override.get("Priority", math.inf)
     named = {"LaunchTemplateAndOverrides": {"LaunchTemplateSpecification": template, "Overrides": override}}
     return Candidate(plan=plan, room=places, refusal=refusal, weight=weight, priority=priority, named=named)
+
+
+def candidates(region: Region, template: Params, override: Params, market: str) -> list[Candidate]:
+    """Resolve an override that may say, in place of a type, what types must have: one candidate for each."""
+    required = override.get("InstanceRequirements")
+    if required is None:
+        return [candidate(region, template, override, market)]
+    if "InstanceType" in override:
+        text = "InstanceRequirements can't be used with InstanceType in one override."
+        raise AwsError("InvalidParameterCombination", text)
+    rest = {name: value for name, value in override.items() if name != "InstanceRequirements"}
+    return [candidate(region, template, rest | {"InstanceType": kind}, market) for kind in meeting(required)]
 
 
 def by_strategy(found: list[Candidate], strategy: str) -> Tiers:

@@ -8,7 +8,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.filling import Holder, Tiers, by_strategy, candidate
+from hfcore.testing.aws.filling import Holder, Tiers, by_strategy, candidates
 from hfcore.testing.aws.protocol import AwsError, Params, at_most, find, matching, page, tag_list
 from hfcore.testing.aws.templates import collect_tags, find_version
 
@@ -76,9 +76,10 @@ class Fleet(Holder):
 
     def _order(self, market: str) -> Tiers:
         pools = [
-            candidate(self.region, one["LaunchTemplateSpecification"], override, market)
+            pool
             for one in self.config["LaunchTemplateConfigs"]
             for override in one.get("Overrides") or [{}]
+            for pool in candidates(self.region, one["LaunchTemplateSpecification"], override, market)
         ]
         return by_strategy(pools, self.strategies.get(market, ""))
 

@@ -10,6 +10,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from hfcore.testing.aws import hardware
 from hfcore.testing.aws.protocol import AwsError, Params, Raw, at_most, find, fragment, matching, page, tag_list
 from hfcore.testing.aws.templates import check_user_data, collect_tags, find_version
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     Tags = dict[str, str]
 
 ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
-TYPES = re.compile(r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)")
+TYPES = re.compile(
+    r"(m5|m5a|m6i|c5|c5a|c6i|r5|t3)\.(micro|small|medium|(2|4|8|12|16)?x?large)|c5n\.18xlarge|p4d\.24xlarge"
+)
 MAX_IDS, MAX_STATUS_IDS, MAX_TYPES, PAGE = 1000, 100, 100, range(5, 1001)
 TAGGABLE = {"instance", "volume", "network-interface", "spot-instances-request"}
+DESCRIBED = ("InstanceType", "ImageId", "KeyName", "EbsOptimized", "CapacityReservationSpecification")
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopped": 80}
 SPOT_NOTICE_SECONDS = 120
 SPOT_REQUEST_KEPT_SECONDS = 4 * 3600
@@ -57,11 +61,14 @@ class Instance:
         now, subnet, address = region.timeline.now(), plan.subnet, str(IPv4Address(plan.subnet.free.popleft()))
         domain = "ec2.internal" if region.name == "us-east-1" else f"{region.name}.compute.internal"
         names = {"PrivateIpAddress": address, "PrivateDnsName": f"ip-{address.replace('.', '-')}.{domain}"}
-        place = {"SubnetId": subnet.id, "VpcId": subnet.vpc_id, "Placement": {"AvailabilityZone": subnet.zone}}
-        asked = {name: plan.params.get(name) for name in ("InstanceType", "ImageId", "KeyName")}
+        placed = plan.params.get("Placement", {}) | {"AvailabilityZone": subnet.zone}
+        place = {"SubnetId": subnet.id, "VpcId": subnet.vpc_id, "Placement": placed}
+        asked = {name: plan.params.get(name) for name in DESCRIBED}
+        asked |= hardware.describe(plan.params)
         self.id, self.reservation = f"i-0{secrets.token_hex(8)}", launched["ReservationId"]
         about = {"InstanceId": self.id, "LaunchTime": now // 1, "Tags": tag_list(tags)}
-        self.described: Params = {**launched, **about, **asked, **place, **names, "CpuOptions": _cpus(plan.pool[0])}
+        self.described: Params = {**launched, **about, **asked, **place, **names}
+        self.described["CpuOptions"] = _cpus(plan.pool[0]) | plan.params.get("CpuOptions", {})
         self.region, self.plan, self.owner, self.tags = region, plan, owner, tags
         self.visible_at = now + region.timings.visible_after_seconds
         self.leaving: Params = {}  # the activity by which it leaves its group
@@ -160,7 +167,8 @@ def resolve(region: Region, params: Params, market: str = "") -> Blueprint:
     beneath = template.data if template else {}
     merged = beneath | {key: value for key, value in params.items() if key != "LaunchTemplate"}
     specifications = [*beneath.get("TagSpecifications", ()), *params.get("TagSpecifications", ())]
-    card: Params = next(iter(merged.get("NetworkInterfaces", ())), {})
+    cards: list[Params] = merged.get("NetworkInterfaces", [])
+    card: Params = next(iter(cards), {})
     if card and "SecurityGroupIds" in merged:
         raise AwsError("InvalidParameterCombination", BESIDE_CARD.format("security groups"))
     if "ImageId" not in merged:
@@ -169,15 +177,18 @@ def resolve(region: Region, params: Params, market: str = "") -> Blueprint:
     merged["ImageId"] = region.parameters.get(image.removeprefix("resolve:ssm:"), image)
     find(region.images, merged["ImageId"], r"ami-[0-9a-f]{8,17}", "InvalidAMIID")
     kind = merged.get("InstanceType", "")
+    if "InstanceRequirements" in merged:
+        raise AwsError("InvalidParameterCombination", "InstanceRequirements can't be used with one instance type.")
     if not TYPES.fullmatch(kind):
         raise AwsError("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
-    for group in merged.get("SecurityGroupIds") or card.get("Groups", ()):
+    for group in merged.get("SecurityGroupIds") or [group for one in cards for group in one.get("Groups", ())]:
         find(region.security_groups, group, r"sg-[0-9a-f]{8,17}", "InvalidGroup")
     subnet_id = merged.get("SubnetId") or card.get("SubnetId") or next(iter(region.subnets))
     subnet = find(region.subnets, subnet_id, r"subnet-[0-9a-f]{8,17}", "InvalidSubnetID")
     check_user_data(merged.get("UserData", ""))
     asked = merged.get("InstanceMarketOptions", {}).get("MarketType")
     market = market or ("spot" if asked == "spot" else "on-demand")
+    hardware.check(region, merged, market)
     pool, tags = (kind, subnet.zone, market), collect_tags(specifications, "instance")
     return Blueprint(params=merged, template=template, subnet=subnet, market=market, pool=pool, tags=tags)
 

@@ -156,6 +156,8 @@ class Region:
         self.vpc_id, self.security_groups = self._id("vpc", own), {self._id("sg", own): "default"}
         self.subnets = {one.id: one for one in (self._subnet(number, own) for number in range(3))}
         self.parameters = {AL2023: self._id("ami")}
+        self.placement_groups = {"grid-cluster": "cluster", "grid-partition": "partition"}
+        self.reservations, self.hosts = {self._id("cr", own): "active"}, {self._id("h", own): "available"}
         root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available"}
         self.images: dict[str, Params] = {one: {"ImageId": one, **root} for one in (IMAGE, self.parameters[AL2023])}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -14,6 +15,7 @@ from hfcore.models import FleetType
 from hfcore.testing.golden import CONTEXT, LEFT, MIXES, UNITS, Golden, request_of
 
 GOLDEN = Golden(Path(__file__).with_name("golden_ec2fleet.json"))
+BY_FILE = "request: by a file as LSF has it"
 CASES = {
     f"{kind}: {name}": replace(one, fleet_type=kind) for kind in get_args(FleetType) for name, one in MIXES.items()
 }
@@ -30,4 +32,20 @@ def test_exactly_this_is_sent(name: str) -> None:
 
 
 def test_nothing_is_written_down_that_is_not_tested() -> None:
-    assert GOLDEN.names() == set(CASES)
+    assert GOLDEN.names() == {*CASES, BY_FILE}
+
+
+def test_a_file_of_create_fleet_s_parameters_goes_over_ours(tmp_path: Path) -> None:
+    (tmp_path / "fleet.json").write_text(
+        """{"Type": "request", "SpotOptions": {"MaxTotalPrice": "2.5"},
+        "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "2"},
+        "Overrides": [{"InstanceType": "c5.large", "SubnetId": "subnet-9", "Priority": 2}]}],
+        "TargetCapacitySpecification": {"TotalTargetCapacity": $LSF_TOTAL_TARGET_CAPACITY,
+        "OnDemandTargetCapacity": $LSF_ONDEMAND_TARGET_CAPACITY, "SpotTargetCapacity": $LSF_SPOT_TARGET_CAPACITY,
+        "DefaultTargetCapacityType": "spot"}}"""
+    )
+    spot = replace(MIXES["spot"], fleet_type="request", launch_template_id="lt-1", launch_template_version="2")
+    template = replace(spot, ec2_fleet_config="fleet.json")
+    context = SimpleNamespace(**vars(CONTEXT), conf_dir=tmp_path)
+    fleet = terms(context, request_of(template), template, "hfcore-abc", units=UNITS)  # type: ignore[arg-type]
+    GOLDEN.check(BY_FILE, [("ec2", "CreateFleet", fleet)])

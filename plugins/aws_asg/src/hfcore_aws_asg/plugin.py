@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, launch_templates, offers, owned, queue, tags, validation
+from hfcore.aws import finding, launch_templates, native, offers, owned, queue, tags, validation
 from hfcore.aws.about import aws_provider
 from hfcore.hookspecs import hookimpl
 from hfcore.models import PlannedCall
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 IGNORED = {"fleetType": "a group is no fleet", "fleetRole": "a group makes no Spot fleet"}
 """Template fields without effect here, each with the reason."""
+
+REFUSED = {"ec2FleetConfig": "can't be honoured: it holds CreateFleet's parameters; use providerApi EC2Fleet"}
+"""Template fields that Auto Scaling can't honour, each with the reason."""
 
 INFO = aws_provider(
     "ASG",
@@ -31,6 +34,7 @@ INFO = aws_provider(
     ),
     permissions=("autoscaling:CreateOrUpdateTags", "iam:CreateServiceLinkedRole"),
     ignored=IGNORED,
+    refused=REFUSED,
     call_budgets={
         "request of n machines": "1 CreateAutoScalingGroup; 1 CreateLaunchTemplate for a template not yet known, 1 "
         "SuspendProcesses where the template names several subnets",
@@ -69,7 +73,9 @@ def provider_info() -> ProviderInfo:
 def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for Auto Scaling."""
     return (
-        *validation.common(template, ignored=IGNORED),
+        *validation.common(template, ignored=IGNORED, refused=REFUSED),
+        *validation.exports(context, template),
+        *native.problems(template, "CreateAutoScalingGroup"),
         *problems.problems(template),
         *validation.slow_to_start(template, context.settings),
     )

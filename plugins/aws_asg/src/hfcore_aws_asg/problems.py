@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import mixes
+from hfcore.aws import mixes, native
 from hfcore.aws.validation import ineffective_on_demand, warning
 from hfcore.models import Problem
 from hfcore_aws_asg.requests import percent_on_demand, spot_strategy
@@ -30,12 +30,23 @@ def problems(template: Template) -> tuple[Problem, ...]:
 def _machines(template: Template) -> Iterator[Problem]:
     if template.launch_template_id and not template.subnet_id:
         yield Problem(field="subnetId", message="is missing: a group takes no subnet from a launch template")
+    if template.instance_requirements:
+        yield from _requirements(template)
     for field, types in (("vmTypes", template.vm_types), ("vmTypesOnDemand", template.vm_types_on_demand)):
         if (count := len(types)) > MOST_TYPES:
             yield Problem(field=field, message=f"are {count}; Auto Scaling allows {MOST_TYPES} for a group")
         if heavy := sorted(name for name, weight in types.items() if weight > MOST_WEIGHT):
             names = ", ".join(heavy)
             yield Problem(field=field, message=f"{names}: Auto Scaling allows weights of 1 to {MOST_WEIGHT}")
+
+
+def _requirements(template: Template) -> Iterator[Problem]:
+    shape = native.model("autoscaling").shape_for("InstanceRequirements")
+    for text in native.unknown(shape, template.instance_requirements):
+        yield Problem(field="instanceRequirements", message=text)
+    if template.allocation_strategy_on_demand == "prioritized":
+        message = "prioritized can't be honoured: instanceRequirements name no types in an order of priority"
+        yield Problem(field="allocationStrategyOnDemand", message=message)
 
 
 def _mix(template: Template) -> Iterator[Problem]:

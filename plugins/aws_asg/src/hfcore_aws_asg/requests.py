@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from hfcore.aws import native
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
 from hfcore.aws.launch import as_price, hyphenated, versioned
@@ -82,8 +83,10 @@ def create_group(
     launch: dict[str, Any] = {"LaunchTemplateSpecification": versioned(launch_template)}
     if types:
         launch["Overrides"] = _overrides(template, types)
+    elif template.instance_requirements:
+        launch["Overrides"] = [{"InstanceRequirements": dict(template.instance_requirements)}]
     on_demand = _WHOLE if remainder else percent_on_demand(template)
-    return {
+    ours = {
         "AutoScalingGroupName": name,
         "MinSize": 0,
         "MaxSize": units + room,
@@ -94,6 +97,7 @@ def create_group(
         "CapacityRebalance": False,
         "Tags": tagging.of_group(name, tags),
     }
+    return native.over(ours, native.parameters(template, "CreateAutoScalingGroup"))
 
 
 def _overrides(template: Template, types: Mapping[str, int]) -> list[dict[str, str]]:

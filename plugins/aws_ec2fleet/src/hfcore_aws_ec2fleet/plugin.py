@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, fleet_terms, fleets, offers, owned, queue, reclaims, validation
+from hfcore.aws import finding, fleet_terms, fleets, native, offers, owned, queue, reclaims, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets, settled
 from hfcore.aws.remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
 from hfcore.models import Outcome
-from hfcore_aws_ec2fleet import instant, returns
+from hfcore_aws_ec2fleet import config_file, instant, returns
 from hfcore_aws_ec2fleet.requests import EC2_FLEET, fills_later, fleet_type
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 IGNORED = {"fleetRole": "EC2 Fleet works by its service-linked role"}
 """Template fields without effect here, each with the reason."""
 
+REFUSED = dict.fromkeys(("hostId", "hostResourceGroupArn", "placementPartition"), fleet_terms.NOT_BY_FLEETS)
+"""Template fields that EC2 Fleet can't honour, each with the reason."""
+
 INFO = aws_provider(
     "EC2Fleet",
     "Machines by EC2 Fleets of type instant, request and maintain, on demand, Spot and mixed.",
@@ -45,6 +48,7 @@ INFO = aws_provider(
     ),
     permissions=("iam:CreateServiceLinkedRole",),
     ignored=IGNORED,
+    refused=REFUSED,
     call_budgets={
         "request": "1 CreateFleet, and 1 CreateLaunchTemplate (instant: for a template not yet known); an instant "
         "fleet that is short: 1 DescribeFleets",
@@ -78,7 +82,10 @@ def provider_info() -> ProviderInfo:
 def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for EC2Fleet."""
     return (
-        *validation.common(template, ignored=IGNORED),
+        *validation.common(template, ignored=IGNORED, refused=REFUSED),
+        *validation.exports(context, template),
+        *native.problems(template, "CreateFleet"),
+        *config_file.problems(context, template),
         *fleet_terms.problems(template),
         *validation.slow_to_start(template, context.settings),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws import native
 from hfcore.aws import tags as tagging
 from hfcore.aws.errors import as_fault
 from hfcore.aws.fleet_terms import configs, expiry, strategies
@@ -11,6 +12,8 @@ from hfcore.aws.fleets import FleetApi
 from hfcore.aws.instances import noted
 from hfcore.aws.launch import hyphenated
 from hfcore.aws.mixes import on_demand_units, spot_until
+from hfcore.models import EMPTY
+from hfcore_aws_ec2fleet import config_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +47,8 @@ def terms(
         kind = "request"
     until = request.deadline if remainder else spot_until(request)
     named = (template, launch_template, its_tags)
-    return create_fleet(*named, units=units, kind=kind, on_demand=remainder, until=until)
+    config = config_file.read(context, template)
+    return create_fleet(*named, units=units, kind=kind, on_demand=remainder, until=until, config=config)
 
 
 EC2_FLEET = FleetApi(
@@ -72,6 +76,7 @@ def create_fleet(
     kind: FleetType,
     on_demand: bool = False,
     until: datetime | None = None,
+    config: Mapping[str, Any] = EMPTY,
 ) -> dict[str, Any]:
     """Build CreateFleet's parameters, without its token.
 
@@ -83,6 +88,7 @@ def create_fleet(
         kind: The fleet's type.
         on_demand: Whether all of it is bought on demand, whatever the template says.
         until: When a fleet that is not instant stops launching.
+        config: What the template's `ec2FleetConfig` says beside that.
     """
     share = units if on_demand else on_demand_units(template, units)
     only_on_demand = share == units
@@ -97,7 +103,7 @@ def create_fleet(
         parameters |= expiry(until)
     if kind == "maintain":  # CreateFleet supports these for this type alone
         parameters |= {"ExcessCapacityTerminationPolicy": "no-termination", "ReplaceUnhealthyInstances": False}
-    return parameters
+    return native.over(native.over(parameters, config), native.parameters(template, native.CREATE_FLEET))
 
 
 def _target(units: int, on_demand: int) -> dict[str, Any]:

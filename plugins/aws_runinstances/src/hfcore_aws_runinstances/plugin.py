@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, instances, launch_templates, mixes, offers, owned, queue, reclaims, tags, validation
+from hfcore.aws import (
+    finding,
+    instances,
+    launch_templates,
+    mixes,
+    native,
+    offers,
+    owned,
+    queue,
+    reclaims,
+    tags,
+    validation,
+)
 from hfcore.aws.about import aws_provider
 from hfcore.aws.discovery import Told, discover
 from hfcore.hookspecs import hookimpl
@@ -39,11 +51,18 @@ IGNORED = {
 }
 """Template fields without effect here, each with the reason."""
 
+REFUSED = {
+    "ec2FleetConfig": "can't be honoured: it holds CreateFleet's parameters; use providerApi EC2Fleet",
+    "instanceRequirements": "can't be honoured: RunInstances launches types that are named; use EC2Fleet or ASG",
+}
+"""Template fields that RunInstances can't honour, each with the reason."""
+
 INFO = aws_provider(
     foreign.NAME,
     "Machines by EC2 RunInstances, on demand and Spot, pool by pool.",
     operations=("ec2:RunInstances",),
     ignored=IGNORED,
+    refused=REFUSED,
     call_budgets={
         "request of n machines": "⌈n/500⌉ RunInstances for each market, and 1 CreateLaunchTemplate for a template not "
         "yet known",
@@ -71,7 +90,9 @@ def provider_info() -> ProviderInfo:
 def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for RunInstances."""
     return (
-        *validation.common(template, ignored=IGNORED),
+        *validation.common(template, ignored=IGNORED, refused=REFUSED),
+        *validation.exports(context, template),
+        *native.problems(template, "RunInstances"),
         *mixes.problems(template),
         *_share(template),
         *validation.slow_to_start(template, context.settings),

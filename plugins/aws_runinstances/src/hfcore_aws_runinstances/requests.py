@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws import native
 from hfcore.aws import tags as tagging
 from hfcore.aws.instances import launched, noted, weights
-from hfcore.aws.launch import as_price, versioned
+from hfcore.aws.launch import as_price, interfaces, versioned
 from hfcore.aws.mixes import on_demand_units
 
 if TYPE_CHECKING:
@@ -105,11 +106,18 @@ def run_instances(
     }
     if pool.instance_type:
         parameters["InstanceType"] = pool.instance_type
-    if pool.subnet_id:
+    cards = interfaces(template)
+    if pool.subnet_id and cards:  # EC2 refuses a subnet of the instance beside network interfaces
+        parameters["NetworkInterfaces"] = [one | _in_subnet(one, pool.subnet_id) for one in cards]
+    elif pool.subnet_id:
         parameters["SubnetId"] = pool.subnet_id
     if pool.spot:
         parameters["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": _spot_options(pool, template)}
-    return parameters
+    return native.over(parameters, native.parameters(template, "RunInstances"))
+
+
+def _in_subnet(interface: Mapping[str, Any], subnet: str) -> dict[str, str]:
+    return {} if {"NetworkInterfaceId", "SubnetId"} & interface.keys() else {"SubnetId": subnet}
 
 
 def _spot_options(pool: Pool, template: Template) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, fleet_terms, fleets, instances, offers, owned, queue, reclaims, validation
+from hfcore.aws import finding, fleet_terms, fleets, instances, native, offers, owned, queue, reclaims, validation
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets
 from hfcore.aws.remainders import buy_remainders
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 
+REFUSED = {
+    "ec2FleetConfig": "can't be honoured: it holds CreateFleet's parameters; use providerApi EC2Fleet",
+    **dict.fromkeys(("hostId", "hostResourceGroupArn", "placementPartition"), fleet_terms.NOT_BY_FLEETS),
+}
+"""Template fields that Spot Fleet can't honour, each with the reason."""
+
 INFO = aws_provider(
     "SpotFleet",
     "Machines by Spot Fleet requests, Spot and with a share on demand.",
@@ -42,6 +48,7 @@ INFO = aws_provider(
         "ec2:RequestSpotFleet",
     ),
     permissions=("iam:CreateServiceLinkedRole",),
+    refused=REFUSED,
     call_budgets={
         "request": "1 CreateLaunchTemplate and 1 RequestSpotFleet",
         "status of 1 to 50 settled requests": "1 DescribeInstances for each 1,000 machines",
@@ -73,7 +80,9 @@ def provider_info() -> ProviderInfo:
 def validate_template(template: Template, context: Context) -> tuple[Problem, ...]:
     """Find what is wrong with a template for SpotFleet."""
     return (
-        *validation.common(template),
+        *validation.common(template, refused=REFUSED),
+        *validation.exports(context, template),
+        *native.problems(template, "RequestSpotFleet"),
         *fleet_terms.problems(template),
         *_own_problems(template),
         *validation.slow_to_start(template, context.settings),

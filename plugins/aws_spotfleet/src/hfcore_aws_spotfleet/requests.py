@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws import native
 from hfcore.aws import tags as tagging
 from hfcore.aws.fleet_terms import configs, expiry, strategies
 from hfcore.aws.fleets import FleetApi
@@ -86,4 +87,5 @@ def request_spot_fleet(
             "SpotPrice": as_price(template.max_spot_price),
             "InstancePoolsToUseCount": template.pools_count if spot_strategy == "lowestPrice" else None,
         }
-    return {"SpotFleetRequestConfig": {name: value for name, value in config.items() if value is not None}}
+    ours = {name: value for name, value in config.items() if value is not None}
+    return {"SpotFleetRequestConfig": native.over(ours, native.parameters(template, "RequestSpotFleet"))}
