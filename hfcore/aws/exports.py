@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BARE = b"#!/bin/sh\n"
 """The script that exports, and does no more: where the template has none, the image may look for it."""
 
-_SHELL = re.compile(rb"#!\s*\S*/(env\s+)?(ba|da|a|k|z)?sh(\s[^\r\n]*)?(\n|$)")
+_SHELL = re.compile(rb"#![ \t]*\S*/(env[ \t]+)?(ba|da|a|k|z)?sh([ \t][^\r\n]*)?(\n|$)")
 _OTHERS = {
     b"#cloud-config": "cloud-config",
     b"<powershell": "a PowerShell script",

@@ -39,7 +39,6 @@ _CONFIGS = "LaunchTemplateConfigs.LaunchTemplateSpecification"
 _FLEET = {
     "Type": "fleetType says it",
     "ClientToken": _ONCE,
-    "DryRun": "nothing would be launched",
     "ValidFrom": _DEADLINE,
     "ValidUntil": _DEADLINE,
     "TerminateInstancesWithExpiration": _KEPT,
@@ -66,6 +65,7 @@ REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
     },
     CREATE_FLEET: {
         **_FLEET,
+        "DryRun": "nothing would be launched",
         "TargetCapacitySpecification": _COUNTED,
         "SpotOptions.InstanceInterruptionBehavior": _KEPT,
         "SpotOptions.MaintenanceStrategies": _BESIDE,
@@ -133,9 +133,9 @@ def _merged(name: str, ours: Any, theirs: Any) -> Any:  # noqa: ANN401 - JSON
 def parameters(template: Template, operation: str) -> Mapping[str, Any]:
     """Give a template's `apiParameters` for a launching operation: those under its name, or, flat, all."""
     said = template.api_parameters
-    its = said.get(operation, {}) if said.keys() & set(OPERATIONS) else said
-    within: Mapping[str, Any] = its.get(_WITHIN, its) if isinstance(its, dict) else its
-    return within
+    its: Mapping[str, Any] = said.get(operation, {}) if said.keys() & set(OPERATIONS) else said
+    within = its.get(_WITHIN) if isinstance(its, dict) and operation in _INPUTS else None
+    return {**{name: its[name] for name in its if name != _WITHIN}, **within} if isinstance(within, dict) else its
 
 
 def problems(template: Template, operation: str) -> Iterator[Problem]:

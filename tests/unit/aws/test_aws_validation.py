@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hfcore.aws.validation import common, is_set, slow_to_start
+from hfcore.aws.validation import common, exports, is_set, slow_to_start
 from hfcore.config import Settings
 from hfcore.models import Problem, Severity, Template
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hfcore.context import Context
 
 GOOD = Template(
     template_id="basic",
@@ -117,3 +119,64 @@ def test_fields_are_known_as_files_spell_them() -> None:
     assert not any(
         is_set(GOOD, field) for field in ("allocationStrategyOnDemand", "vmTypesOnDemand", "iops", "keyName")
     )
+
+
+HOSTS = "arn:aws:resource-groups:us-east-1:123456789012:group/hosts"
+EFA = {"launch_template_data": {"NetworkInterfaces": [{"DeviceIndex": 0}]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"placement_partition": 2}, "placementPartition: needs placementGroupName"),
+        ({"host_id": "h-1", "tenancy": "dedicated"}, "hostId: needs tenancy host, which is dedicated"),
+        ({"host_id": "h-1", "host_resource_group_arn": HOSTS}, "hostId: is given beside hostResourceGroupArn"),
+        ({"tenancy": "host", "price_type": "spot"}, "tenancy: can't be honoured with priceType spot"),
+        ({"host_resource_group_arn": HOSTS, "price_type": "spot"}, "hostResourceGroupArn: can't be honoured with"),
+        ({"efa_count": 2, "interface_type": "interface"}, "efaCount: needs interfaceType efa, which is interface"),
+        ({"efa_count": 2, **EFA}, "efaCount: is given beside launchTemplateData.NetworkInterfaces"),
+        (
+            {"interface_type": "efa", "launch_template_id": "lt-1", "security_group_ids": ()},
+            "securityGroupIds: is missing: Elastic Fabric Adapters carry it",
+        ),
+        ({"capacity_reservation": "mine"}, "capacityReservation: 'mine' names no capacity reservation"),
+        (
+            {"capacity_reservation": "cr-0123456789abcdef0", "price_type": "spot"},
+            "capacityReservation: can't be honoured with priceType spot",
+        ),
+        (
+            {"instance_requirements": {"VCpuCount": {"Min": 2}, "MemoryMiB": {"Min": 8}}},
+            "instanceRequirements: is given beside vmTypes",
+        ),
+        (
+            {"vm_types": {}, "instance_requirements": {"VCpuCount": {"Min": 2}}},
+            'instanceRequirements: Missing required parameter in input: "MemoryMiB"',
+        ),
+    ],
+)
+def test_what_contradicts_itself_or_can_not_be_is_an_error(changed: dict[str, Any], error: str) -> None:
+    [found] = problems(Severity.ERROR, **changed)
+
+    assert found.startswith(error)
+
+
+@pytest.mark.parametrize("word", ["open", "none"])
+def test_a_preference_for_reservations_means_nothing_to_spot_machines(word: str) -> None:
+    [found] = problems(Severity.WARNING, capacity_reservation=word, price_type="spot")
+
+    assert found.startswith("capacityReservation: has no effect")
+    assert problems(Severity.WARNING, capacity_reservation=word) == []
+
+
+def test_a_script_that_can_not_export_is_found_and_may_be_another_one_at_the_next_call(
+    context: Context, tmp_path: Path
+) -> None:
+    said = replace(GOOD, user_data="PASSWORD=s3cret", user_data_script="start.py")
+    assert list(exports(context, said)) == []  # it can't be read now: that is told at the launch
+    (tmp_path / "start.py").write_text("#!/usr/bin/python3\n")
+
+    [found] = exports(context, said)
+
+    assert (found.field, found.passing, found.severity) == ("userData", True, Severity.ERROR)
+    assert "another interpreter" in found.message
+    assert "s3cret" not in str(found)
