@@ -64,6 +64,7 @@ def observe(
     now: datetime,
     name_of: Callable[[Instance], str],
     pending_timeout: timedelta,
+    elsewhere: str = "",
 ) -> Observed:
     """Take in what the cloud shows behind a request for machines.
 
@@ -74,8 +75,9 @@ def observe(
         now: The time.
         name_of: Gives an instance its host name.
         pending_timeout: A machine pending for longer is to be ended (IBM's AWS_INSTANCE_PENDING_TIMEOUT_SEC).
+        elsewhere: Why the answer tells nothing about the request, where more than the two shows that.
     """
-    notice = other_account(request, discovery)
+    notice = elsewhere or other_account(request, discovery)
     if notice:
         return Observed(request=silent(request, known, notice, now), machines=known, unwanted={}, notice=notice)
     seen = _seen(request, discovery, name_of)
@@ -108,14 +110,24 @@ def observe_return(
     *,
     now: datetime,
     name_of: Callable[[Instance], str],
-) -> tuple[Machine, ...]:
-    """Take in what the cloud shows of machines that are being returned; one that it no longer knows is gone."""
+) -> Observed:
+    """Take in what the cloud shows of machines that are being returned; one that it no longer knows is gone.
+
+    Args:
+        request: The question about the return, or about a part of it, with the return's `vanished_at`.
+        machines: Those of its machines that were asked about.
+        discovery: What the plug-in found.
+        now: The time.
+        name_of: Gives an instance its host name.
+    """
     # A return may span templates: a machine keeps the weight that its own template gave it.
     weights = {machine.instance_id: machine.weight for machine in machines}
     seen = (m for m in _seen(request, discovery, name_of) if m.instance_id in weights)
-    merged = _with_seen(machines, tuple(replace(m, weight=weights[m.instance_id]) for m in seen))
-    missing = _missing(machines, discovery, now)
-    return tuple(gone(machine, discovery) if machine.instance_id in missing else machine for machine in merged)
+    kept = tuple(replace(m, weight=weights[m.instance_id]) for m in seen)
+    doubted, merged, notice = _missing_and_seen(request, machines, kept, discovery, now)
+    # Its parts, in several accounts or regions, are asked about one by one: one in view takes no doubt from the others.
+    request = replace(request, vanished_at=doubted.vanished_at or request.vanished_at)
+    return Observed(request=request, machines=merged, unwanted={}, notice=notice)
 
 
 def _seen(request: Request, discovery: Discovery, name_of: Callable[[Instance], str]) -> tuple[Machine, ...]:
@@ -147,15 +159,13 @@ def _missing_and_seen(
 ) -> tuple[Request, tuple[Machine, ...], str]:
     """Merge what was seen into what was known, and judge what is missing."""
     missing = _missing(known, discovery, now)
-    shows_any = any(instance.listed for instance in discovery.instances)
-    request, doubtful = _doubt_mass_death(request, known, missing, now, shows_any=shows_any)
+    thought_alive = frozenset(m.instance_id for m in known if m.instance_id in missing and m.status not in ENDING)
+    request, doubt = _doubt_mass_death(request, thought_alive, discovery, now)
     notice = ""
-    if doubtful:
-        ending = frozenset(m.instance_id for m in known if m.instance_id in missing and was_ending(m))
-        doubted = len(missing - ending)
-        noun = "machine" if doubted == 1 else "machines"
-        notice = f"none of {doubted} {noun} thought alive was found: asked again before they count as gone"
-        missing = ending
+    if doubt:
+        noun = "machine" if len(thought_alive) == 1 else "machines"
+        notice = f"none of {len(thought_alive)} {noun} thought alive was found: {doubt}"
+        missing -= thought_alive
     merged = tuple(gone(m, discovery) if m.instance_id in missing else m for m in _with_seen(known, seen))
     return replace(request, machine_ids=tuple(machine.instance_id for machine in merged)), merged, notice
 
@@ -167,14 +177,22 @@ def _is_gone(machine: Machine, now: datetime) -> bool:
 
 
 def _doubt_mass_death(
-    request: Request, known: tuple[Machine, ...], missing: frozenset[str], now: datetime, *, shows_any: bool
-) -> tuple[Request, bool]:
-    """Hold back when no machine is shown, and some should be: likelier a wrong account than a mass death."""
-    if shows_any or not any(m.instance_id in missing and not was_ending(m) for m in known):
-        return replace(request, vanished_at=None), False
+    request: Request, thought_alive: frozenset[str], discovery: Discovery, now: datetime
+) -> tuple[Request, str]:
+    """Hold back when no machine is shown, and some should be: likelier a wrong account than a mass death.
+
+    Returns:
+        The request with the time since when, and what is still needed before they count as gone; empty for no doubt.
+    """
+    if any(instance.listed for instance in discovery.instances) or not thought_alive:
+        return replace(request, vanished_at=None), ""
     since = request.vanished_at or now
-    doubtful = now - since < SECOND_LOOK
-    return replace(request, vanished_at=since if doubtful else None), doubtful
+    if now - since < SECOND_LOOK:
+        return replace(request, vanished_at=since), "asked again before they count as gone"
+    if request.account_id and not discovery.account_id:
+        account = f"whether account {request.account_id} has answered can't be told"
+        return replace(request, vanished_at=since), f"they do not count as gone, as {account}"
+    return replace(request, vanished_at=None), ""
 
 
 def _overlong(

@@ -6,6 +6,7 @@ taken in again on the store, re-read under its lock. An unchanged look writes no
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -196,7 +197,11 @@ class Polling:
             found.note(request.request_id, notice)
             return
         asked = tuple(filter(None, map(state.machine, question.machine_ids)))
-        state.save_batch(observing.observe_return(request, asked, discovery, now=found.at, name_of=self._name_of))
+        question = replace(question, vanished_at=request.vanished_at)
+        observed = observing.observe_return(question, asked, discovery, now=found.at, name_of=self._name_of)
+        found.note(request.request_id, observed.notice)
+        state.save_batch(observed.machines)
+        state.save_request(replace(request, vanished_at=observed.request.vanished_at))
 
     def _take_in_create(
         self, state: State, request: Request, discovery: Discovery, found: Findings
@@ -208,6 +213,7 @@ class Polling:
             now=found.at,
             name_of=self._name_of,
             pending_timeout=self._pending_timeout,
+            elsewhere=worklist.elsewhere(state, request, discovery),
         )
         found.note(request.request_id, observed.notice)
         state.save_batch(observed.machines)
@@ -222,7 +228,7 @@ class Polling:
         """
         shown = {discovery.request_id: discovery for discovery in found.discoveries}
         ended = (r for r in filter(None, map(draft.request, creates)) if lifecycle.needs_freezing(r))
-        due = tuple(r for r in ended if not observing.other_account(r, shown.get(r.request_id)))
+        due = tuple(r for r in ended if not worklist.elsewhere(draft, r, shown.get(r.request_id)))
         answers = self._dispatch.each(due, _itself, lambda p, r, c: p.stop_launching(r, c))
         found.note_all(answers)
         found.frozen = self._done(answers.results, found).intersection(shown)

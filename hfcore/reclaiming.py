@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from hfcore import lifecycle
 from hfcore.errors import HfcoreError
 from hfcore.models import Machine, MachineStatus
-from hfcore.returning import accounts_of
 from hfcore.views import Reclaims, ReclaimView
+from hfcore.worklist import accounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,6 +9,7 @@ from uuid import uuid4
 from hfcore import lifecycle
 from hfcore.errors import InputError
 from hfcore.models import EMPTY, Request, RequestKind, RequestStatus
+from hfcore.worklist import accounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,11 +88,6 @@ class Returning:
             return EMPTY, EMPTY
         asked = self._strangers().ask(unknown)
         return asked, self._strangers().families(state, asked.values())
-
-
-def accounts_of(state: State, region: str) -> frozenset[str]:
-    """Name the accounts in which stored requests of a region live."""
-    return frozenset(one.account_id for one in state.requests() if one.account_id and one.region == region)
 
 
 def _find_machines(state: State, refs: Iterable[MachineRef]) -> tuple[list[Machine], list[str]]:

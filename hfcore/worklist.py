@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcore import lifecycle
+from hfcore import lifecycle, observing
 from hfcore.models import Release, RequestKind, RequestStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hfcore.models import Machine, Request
+    from hfcore.models import Discovery, Machine, Request
     from hfcore.store import State
 
 _PART = "#"  # parts the id of a return from the number of the question that asks about some of its machines
@@ -20,6 +20,25 @@ _PART = "#"  # parts the id of a return from the number of the question that ask
 def asked_about(question_id: str) -> str:
     """Give the id of the request that a question is about."""
     return question_id.partition(_PART)[0]
+
+
+def accounts_of(state: State, region: str) -> frozenset[str]:
+    """Name the accounts in which stored requests of a region live."""
+    return frozenset(one.account_id for one in state.requests() if one.account_id and one.region == region)
+
+
+def elsewhere(state: State, request: Request, discovery: Discovery | None) -> str:
+    """Say so if an answer came from another account than a request lives in: it then tells nothing about it.
+
+    A request whose own account is not known yet lives in one in which others of its region do, or is seen in a new one.
+    """
+    if discovery is None or request.account_id or discovery.instances or not discovery.account_id:
+        return observing.other_account(request, discovery)
+    accounts = accounts_of(state, request.region)
+    if not accounts or discovery.account_id in accounts:
+        return ""
+    others = ", ".join(sorted(accounts))
+    return f"the answer came from account {discovery.account_id}, the requests of {request.region} live in {others}"
 
 
 def questions(state: State, tended: Iterable[str]) -> Iterator[Request]:

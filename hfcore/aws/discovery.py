@@ -57,7 +57,7 @@ def discover(context: Context, told: Sequence[Told], *, since: datetime | None =
     seen = describe(context, (i for one in told for i in _ids(one)))
     tagged = describe_by_request(context, lost)
     account = seen.account or tagged.account
-    if not account and any(_should_be_there(context, one.request) for one in told):
+    if not account and any(is_missed(context, one.request, resources=_is_looked_for(one)) for one in told):
         account = answering(context)
     return tuple(_verdict(one, seen, tagged, since, account) for one in told)
 
@@ -79,10 +79,10 @@ def outcome(request: Request, faults: Iterable[Fault | None]) -> Outcome:
     return Outcome(request_id=request.request_id, done=not found, faults=found)
 
 
-def _should_be_there(context: Context, request: Request) -> bool:
-    """Tell whether a request's machines can't be missing only because they are new."""
+def is_missed(context: Context, request: Request, *, resources: bool) -> bool:
+    """Tell whether what a request has can't be missing only because it is new; `resources`: whether these are too."""
     old = request.kind is RequestKind.RETURN or context.clock.now() - request.created_at >= VISIBILITY_DELAY
-    return old and bool(request.machine_ids)
+    return old and bool(request.machine_ids or (resources and request.resource_ids))
 
 
 def _is_looked_for(one: Told) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hfcore.aws.accounts import answering
 from hfcore.aws.calls import each, pages
-from hfcore.aws.discovery import Told, discover, of_request, running_units
+from hfcore.aws.discovery import Told, discover, is_missed, of_request, running_units
 from hfcore.aws.fleet_history import reasons
 from hfcore.aws.fleets import described, is_young
 from hfcore.aws.instances import COMING, announced, describe, describe_by_request, weighed, weights
@@ -62,7 +63,11 @@ def _discover_open(context: Context, api: FleetApi, requests: Sequence[Request])
     )
     looks = each(lambda request: _look(context, api, request, tagged, fleets, since), requests)
     by_id = describe(context, (i for _, missing in looks for i in missing))
-    return (_completed(one, *look, by_id) for one, look in zip(requests, looks, strict=True))
+    account = tagged.account or by_id.account
+    lost = {request.request_id for request in requests if fleets.keys().isdisjoint(request.resource_ids)}
+    if not account and any(is_missed(context, one, resources=one.request_id in lost) for one in requests):
+        account = answering(context)
+    return (_completed(one, *look, by_id, account) for one, look in zip(requests, looks, strict=True))
 
 
 def _both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
@@ -93,7 +98,6 @@ def _look(
         faults=reasons(context, api, [fleet.fleet_id for fleet in its], request.created_at) if asks_why else (),
         observed_at=since,
         thorough=not lags,
-        account_id=tagged.account,
     )
     return found, () if lags else tuple(i for i in request.machine_ids if i not in shown)
 
@@ -112,7 +116,7 @@ def _named_only(
                 yield weighed(new, units)
 
 
-def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id: Seen) -> Discovery:
+def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id: Seen, account: str) -> Discovery:
     units = weights(request.template)
     asked = (weighed(by_id.instances[i], units) for i in missing if i in by_id.instances)
     shown = (*found.instances, *asked)
@@ -121,5 +125,5 @@ def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id
         instances=shown,
         fulfilled=running_units(shown),
         thorough=found.thorough and by_id.untagged.isdisjoint(missing),
-        account_id=found.account_id or by_id.account,
+        account_id=account,
     )

@@ -47,6 +47,11 @@ _NOT_TRIED = Fault(
     message="too many others beside it may not be ended: tried at the next poll",
     kind=FaultKind.TRANSIENT,
 )
+_NONE_KNOWN = Fault(
+    code="InvalidInstanceID.NotFound",
+    message="EC2 knows none of these machines: looked for before they count as gone",
+    kind=FaultKind.GONE,
+)
 # The tags by which AWS names what launched an instance; else its reservation did.
 _RESOURCE_TAGS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id", "aws:autoscaling:groupName")
 
@@ -248,8 +253,8 @@ def terminate(
 ) -> tuple[frozenset[str], Mapping[str, Fault]]:
     """End exactly these machines, 1,000 a call.
 
-    What EC2 does not know is gone, unless it was launched under 5 minutes ago and never listed, or another account
-    answers.
+    What EC2 does not know is gone, unless it was launched under 5 minutes ago and never listed, another account
+    answers, or EC2 knows none of them at all.
 
     Args:
         context: The context.
@@ -292,6 +297,11 @@ def terminate_ids(
         elsewhere_ids = {i for i in strangers if answered and answered != accounts[i]}
         ended.ending -= elsewhere_ids
         ended.faults |= {i: elsewhere(i, accounts[i], answered) for i in elsewhere_ids}
+    if (
+        ended.unknown and ended.ending == ended.unknown
+    ):  # not one is known: that is for a look, and a second one, to tell
+        ended.faults |= {i: replace(_NONE_KNOWN, subject=i) for i in ended.ending}
+        ended.ending.clear()
     return frozenset(ended.ending), ended.faults
 
 

@@ -426,9 +426,23 @@ def test_machines_too_young_to_be_seen_raise_no_doubt() -> None:
 
 def test_a_machine_that_was_ending_is_gone_without_doubt() -> None:
     request = a_request(machine_ids=("i-1", "i-2"), status=COMPLETED)
-    known = (a_machine(1, SHUTTING_DOWN), a_machine(2, return_id="ret-1"))
+    known = (a_machine(1, SHUTTING_DOWN), a_machine(2, SHUTTING_DOWN, return_id="ret-1"))
     observed = observe(request, known, seen())
     assert [machine.status for machine in observed.machines] == [TERMINATED, TERMINATED]
+
+
+def test_a_machine_that_is_given_back_and_was_never_told_to_end_is_doubted_like_others() -> None:
+    request = a_request(request_id="ret-1", kind=RequestKind.RETURN, machine_ids=("i-1",), account_id="1")
+    machines = (a_machine(1, return_id="ret-1"),)
+    first = observing.observe_return(request, machines, seen(), now=NOW, name_of=lambda _: "")
+    assert (first.machines, first.request.vanished_at) == (machines, NOW)
+    assert "none of 1 machine thought alive was found" in first.notice
+    later = NOW + 6 * MINUTE
+    unsure = observing.observe_return(first.request, machines, seen(account_id=""), now=later, name_of=lambda _: "")
+    assert unsure.machines == machines
+    assert "whether account 1 has answered can't be told" in unsure.notice
+    second = observing.observe_return(first.request, machines, seen(), now=later, name_of=lambda _: "")
+    assert [machine.status for machine in second.machines] == [TERMINATED]
 
 
 def test_while_the_rest_is_doubted_what_was_ending_is_gone() -> None:
@@ -545,7 +559,7 @@ def test_a_machine_of_a_return_that_the_cloud_no_longer_knows_is_gone() -> None:
     after = observing.observe_return(
         request, machines, seen(an_instance(2, SHUTTING_DOWN)), now=NOW + MINUTE, name_of=lambda one: one.private_dns
     )
-    assert [machine.status for machine in after] == [TERMINATED, SHUTTING_DOWN]
+    assert [machine.status for machine in after.machines] == [TERMINATED, SHUTTING_DOWN]
 
 
 def test_a_return_is_about_its_own_machines_alone() -> None:
@@ -553,7 +567,7 @@ def test_a_return_is_about_its_own_machines_alone() -> None:
     after = observing.observe_return(
         request, (a_machine(1),), seen(an_instance(1), an_instance(2)), now=NOW + MINUTE, name_of=lambda _: ""
     )
-    assert [machine.instance_id for machine in after] == ["i-1"]
+    assert [machine.instance_id for machine in after.machines] == ["i-1"]
 
 
 def test_a_released_machine_is_shutting_down_with_the_reason() -> None:
