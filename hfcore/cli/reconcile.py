@@ -53,7 +53,8 @@ def reconcile(
     meant = [] if dry_run else _chosen([one for one in survey.findings if given[one.leave]], most)
     asking = [one for one in meant if one.leave is not Leave.NONE]
     if asking:
-        agree(f"{_counted(asking)} that no known request needs: end or remove them?", yes=yes)
+        these = "it" if len(asking) == 1 else "them"
+        agree(f"{_counted(asking)} that no known request needs: end or remove {these}?", yes=yes)
     undone = reconciling.act(meant) if meant else {}
     items = [_item(one, meant, undone) for one in survey.findings]
     columns = {

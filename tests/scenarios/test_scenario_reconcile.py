@@ -177,6 +177,23 @@ def test_only_so_much_of_what_is_unknown_is_ended_in_one_run_the_oldest_first(si
     assert not site.live() & oldest
 
 
+def test_a_person_sees_a_table_with_what_is_proposed_and_why(site: Owned, lost: Owned) -> None:
+    nothing = site.start("", words=("reconcile", "-o", "table")).wait()
+    assert (nothing.code, nothing.stdout) == (0, b"cloud and records agree: 0 of ours in the cloud\n")
+    lost.complete("OnDemand-Small", 1)
+    site.pass_time(MARGIN)
+    ended = site.start("", words=("reconcile", "-o", "table", "--dry-run")).wait()
+    heading, *rows = ended.stdout.decode().splitlines()
+    assert heading.split() == ["RESOURCE", "REQUEST", "PROPOSED", "WHY", "OUTCOME"]
+    assert rows[0].split()[0] in site.live()
+    assert "no record knows its request req-" in rows[0]
+    assert "instance in us-east-1, running" in rows[1]
+    assert "--end-unknown" in rows[1]
+    refused = site.start("", words=("reconcile", "-o", "table", "--end-unknown")).wait()
+    assert refused.code == 1
+    assert "nobody has agreed: 1 instance that no known request needs: end or remove it?" in refused.stderr.decode()
+
+
 def test_nothing_is_judged_that_is_younger_than_the_longest_call(site: Owned, lost: Owned) -> None:
     lost.complete("OnDemand-Small", 2)
     site.pass_time(9 * MINUTE)
