@@ -165,6 +165,8 @@ def judged(field: str, operation: str, said: Mapping[str, Any]) -> Iterator[Prob
         operation: The launching operation, or `RequestLaunchTemplateData`.
         said: What the template says under it.
     """
+    if not said:
+        return
     refused = {path: why for path, why in REFUSED[operation].items() if _says(said, path.split("."))}
     yield from (Problem(field=f"{field}.{path}", message=f"can't be set: {why}") for path, why in refused.items())
     shape = input_shape(operation)

@@ -94,7 +94,6 @@ def test_the_folders_are_those_that_lsf_names(lsf: Scene) -> None:
     machines_of(lsf, request_id)
 
 
-@pytest.mark.xfail(reason="hfcore.aws.launch_templates.user_data does not export userData yet", strict=True)
 @pytest.mark.parametrize("name", ["RunInstances", "EC2Fleet-instant", "EC2Fleet-maintain"])
 @pytest.mark.parametrize("given", ["queue=night;limit=7", {"queue": "night", "limit": 7}], ids=["text", "object"])
 def test_user_data_of_a_request_is_exported_to_the_start_up_script_and_kept_nowhere(
