@@ -165,7 +165,7 @@ def judged(field: str, operation: str, said: Mapping[str, Any]) -> Iterator[Prob
         operation: The launching operation, or `RequestLaunchTemplateData`.
         said: What the template says under it.
     """
-    if not said:
+    if not said:  # botocore and its models take longer to load than a whole call may
         return
     refused = {path: why for path, why in REFUSED[operation].items() if _says(said, path.split("."))}
     yield from (Problem(field=f"{field}.{path}", message=f"can't be set: {why}") for path, why in refused.items())
@@ -233,7 +233,7 @@ def model(service: str) -> ServiceModel:
 
 
 def input_shape(operation: str) -> StructureShape:
-    """Give the shape of a launching operation's parameters, or EC2's shape of this name."""
+    """Give the shape of a launching operation's parameters, or of launch template data."""
     service = model("autoscaling" if operation == "CreateAutoScalingGroup" else "ec2")
     if operation not in OPERATIONS or operation in _INPUTS:
         found: Any = service.shape_for(_INPUTS.get(operation, operation))
@@ -241,6 +241,13 @@ def input_shape(operation: str) -> StructureShape:
         found = service.operation_model(operation).input_shape
     its: StructureShape = found
     return its
+
+
+def requirements(template: Template, service: str, shape: str) -> Iterator[Problem]:
+    """Find what of a template's `instanceRequirements` a service's shape of them does not know."""
+    if said := template.instance_requirements:
+        wrong = unknown(model(service).shape_for(shape), said)
+        yield from (Problem(field="instanceRequirements", message=text) for text in wrong)
 
 
 def unknown(shape: Any, value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401 - botocore's shapes, and JSON

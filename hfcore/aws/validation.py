@@ -104,11 +104,7 @@ def _machines(template: Template) -> Iterator[Problem]:
         yield Problem(field="imageId", message=f"{template.image_id!r} is no image id", hint=hint)
     if template.instance_requirements and template.vm_types:
         yield Problem(field="instanceRequirements", message="is given beside vmTypes", hint="leave one of them out")
-    yield from (
-        Problem(field="instanceRequirements", message=text)
-        for text in native.unknown(native.input_shape("InstanceRequirementsRequest"), template.instance_requirements)
-        if template.instance_requirements
-    )
+    yield from native.requirements(template, "ec2", "InstanceRequirementsRequest")
     if template.launch_template_id:
         return
     needed: Mapping[str, Callable[[Template], object]] = {

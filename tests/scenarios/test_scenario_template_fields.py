@@ -1,4 +1,4 @@
-"""Every field of IBM's templates and of LSF's, and AWS's own words: launched by the verbs, looked at in the strict AWS."""
+"""Every field of IBM's templates and of LSF's, and AWS's own words: launched by the verbs, and looked at in AWS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hfcore.testing.faults import fault_point
 from hfcore.testing.site import ROLE, Document
 
 if TYPE_CHECKING:
-
     from hfcore.testing.aws.instances import Instance
     from tests.scenarios.conftest import Scene
 

@@ -11,6 +11,7 @@ from hfcore.aws import launch_templates, tags
 from hfcore.errors import CloudError, ConfigError
 from hfcore.models import Fault, FaultKind
 from hfcore.testing.aws import AL2023, AwsError, StrictAws
+from hfcore.withheld import without_user_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,3 +311,81 @@ def test_a_start_up_script_that_is_no_small_file_is_refused_before_anything_is_m
     given = {"device": "/dev/zero", "no such user": "~nobody-of-this-name/script"}.get(kind, str(path))
     with pytest.raises(ConfigError, match="userDataScript"):
         launch_templates.user_data(context, replace(template, user_data_script=given))
+
+
+def test_user_data_that_differs_makes_another_launch_template_and_a_stored_template_finds_its_own(
+    context: Context, new_request: Callable[..., Request], template: Template, operations: Callable[[], list[str]]
+) -> None:
+    one, other = (replace(template, user_data=f"WORD={word}") for word in ("s3cret", "another"))
+    name = launch_templates.shared(context, new_request(), one)
+
+    assert launch_templates.shared(context, new_request(), other) != name
+    assert launch_templates.shared(context, new_request(), without_user_data(one)) == name
+    assert operations() == ["CreateLaunchTemplate"] * 2
+
+
+@pytest.mark.parametrize("make", [launch_templates.shared, launch_templates.own])
+def test_without_its_user_data_a_stored_template_makes_no_launch_template(
+    context: Context,
+    new_request: Callable[..., Request],
+    template: Template,
+    operations: Callable[[], list[str]],
+    make: Callable[..., str],
+) -> None:
+    with pytest.raises(ConfigError, match="user data is stored nowhere"):
+        make(context, new_request(), without_user_data(replace(template, user_data="WORD=s3cret")))
+    assert operations() == []
+
+
+def test_all_fields_compose_with_the_user_s_own_launch_template(
+    context: Context, new_request: Callable[..., Request], template: Template, strict_aws: StrictAws
+) -> None:
+    base = {
+        "UserData": base64.b64encode(b"#!/bin/sh\n: theirs\n").decode(),
+        "Placement": {"GroupName": "grid-cluster", "AvailabilityZone": "us-east-1a"},
+        "NetworkInterfaces": [{"DeviceIndex": 0, "AssociatePublicIpAddress": True, "Groups": ["sg-theirs"]}],
+        "InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}},
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "none"},
+        "EbsOptimized": False,
+    }
+    asked = {"LaunchTemplateName": "theirs", "LaunchTemplateData": base}
+    made = context.clients("ec2", "quick").create_launch_template(**asked)["LaunchTemplate"]["LaunchTemplateId"]
+    whole = replace(
+        template,
+        launch_template_id=made,
+        launch_template_version="1",
+        user_data="WORD=s3cret",
+        placement_group_name="grid-partition",
+        placement_partition=2,
+        efa_count=2,
+        capacity_reservation="open",
+        ebs_optimized=True,
+        launch_template_data={"Monitoring": {"Enabled": True}},
+    )
+
+    data = data_of(strict_aws, launch_templates.shared(context, new_request(), whole))
+
+    assert base64.b64decode(data["UserData"]) == b"#!/bin/sh\nexport WORD='s3cret'\n: theirs\n"
+    placed = {"GroupName": "grid-partition", "PartitionNumber": 2, "AvailabilityZone": "us-east-1a"}
+    assert data["Placement"] == placed
+    groups = list(template.security_group_ids)
+    assert data["NetworkInterfaces"] == [
+        {"NetworkCardIndex": 0, "DeviceIndex": 0, "InterfaceType": "efa", "Groups": groups},
+        {"NetworkCardIndex": 1, "DeviceIndex": 1, "InterfaceType": "efa", "Groups": groups},
+    ]
+    assert not data.keys() & {"SecurityGroupIds", "InstanceRequirements"}
+    assert data["CapacityReservationSpecification"] == {"CapacityReservationPreference": "open"}
+    assert (data["EbsOptimized"], data["Monitoring"]) == (True, {"Enabled": True})
+
+
+def test_script_and_exports_together_are_at_most_what_ec2_takes(
+    context: Context, template: Template, tmp_path: Path
+) -> None:
+    head = b"#!/bin/sh\n"
+    (tmp_path / "start.sh").write_bytes(head + b"#" * (16 * 1024 - len(head)))
+    scripted = replace(template, user_data_script="start.sh")
+
+    assert len(launch_templates.user_data(context, scripted)) == 16 * 1024
+    with pytest.raises(ConfigError, match="larger than 16384 bytes with userData") as error:
+        launch_templates.user_data(context, replace(scripted, user_data="WORD=s3cret"))
+    assert "s3cret" not in str(error.value)

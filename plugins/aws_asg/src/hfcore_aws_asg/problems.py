@@ -41,9 +41,7 @@ def _machines(template: Template) -> Iterator[Problem]:
 
 
 def _requirements(template: Template) -> Iterator[Problem]:
-    shape = native.model("autoscaling").shape_for("InstanceRequirements")
-    for text in native.unknown(shape, template.instance_requirements):
-        yield Problem(field="instanceRequirements", message=text)
+    yield from native.requirements(template, "autoscaling", "InstanceRequirements")
     if template.allocation_strategy_on_demand == "prioritized":
         message = "prioritized can't be honoured: instanceRequirements name no types in an order of priority"
         yield Problem(field="allocationStrategyOnDemand", message=message)
