@@ -34,6 +34,7 @@ _MARKET = "priceType, percentOnDemand and maxSpotPrice say it"
 _DEADLINE = "spotFleetRequestExpiry says it"
 _TYPES = "vmTypes says it, or instanceRequirements"
 _KEPT = "it could end machines that Host Factory still uses"
+_PROTECTED = "hfcore could not end the machines"
 _BESIDE = "it could launch machines beside those asked for"
 _CONFIGS = "LaunchTemplateConfigs.LaunchTemplateSpecification"
 _FLEET = {
@@ -50,6 +51,7 @@ REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "InstanceMarketOptions": _MARKET,
         "InstanceType": _TYPES,
         "InstanceRequirements": _TYPES,
+        "DisableApiTermination": _PROTECTED,
     },
     "RunInstances": {
         "MinCount": _COUNTED,
@@ -59,6 +61,7 @@ REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "LaunchTemplate": _OWN_TEMPLATE,
         "InstanceMarketOptions": _MARKET,
         "InstanceType": _TYPES,
+        "DisableApiTermination": _PROTECTED,
         "SubnetId": "subnetId says it",
         "NetworkInterfaces": "launchTemplateData.NetworkInterfaces says it, in each of the template's subnets",
         SECRET: "user data travels in launch templates alone: give it as launchTemplateData.UserData",

@@ -178,9 +178,10 @@ def _interfaces(template: Template) -> Iterator[Problem]:
     field = "efaCount" if template.efa_count else "interfaceType"
     if template.launch_template_data.get("NetworkInterfaces"):
         yield Problem(field=field, message="is given beside launchTemplateData.NetworkInterfaces")
-    if template.launch_template_id and not template.security_group_ids:
-        message = "is missing: Elastic Fabric Adapters carry it, in place of what the launch template has"
-        yield Problem(field="securityGroupIds", message=message)
+    carried = {"securityGroupIds": template.security_group_ids, "subnetId": template.subnet_id}
+    for name in (name for name, said in carried.items() if template.launch_template_id and not said):
+        message = "is missing: Elastic Fabric Adapters stand in place of the interfaces that the launch template has"
+        yield Problem(field=name, message=message)
 
 
 def _capacity_reservation(template: Template) -> Iterator[Problem]:

@@ -225,6 +225,24 @@ def test_a_fleet_is_made_from_a_file_as_lsf_has_it(scene: Scene) -> None:
     finish(scene)
 
 
+@pytest.mark.parametrize("kind", ["instant", "request"])
+def test_a_fleet_that_was_begun_is_gone_on_with_though_its_file_is_gone(scene: Scene, kind: str) -> None:
+    config = scene.conf / "fleet.json"
+    config.write_text('{"SpotOptions": {"MaxTotalPrice": "9"}}')
+    offer(scene, **form(f"EC2Fleet-{kind}"), priceType="spot", ec2FleetConfig="fleet.json")
+    asked = {"template": {"templateId": "Whole", "machineCount": 2}}
+    assert scene.call("requestMachines", asked, kill=fault_point("call-sent:after"), nth=2).killed
+    ((request_id, _),) = scene.stored().items()
+    config.unlink()
+
+    scene.poll(request_id, 31)
+    answer = scene.poll(request_id, 31)
+
+    assert answer["status"] == "complete", answer
+    assert len(scene.live()) == 2
+    finish(scene)
+
+
 @pytest.mark.parametrize("name", SPOT)
 def test_what_machines_must_have_chooses_their_types(scene: Scene, name: str) -> None:
     machines = launch(

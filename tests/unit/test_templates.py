@@ -469,6 +469,8 @@ def test_a_near_miss_of_a_claimed_field_is_told_its_spelling(instance: Instance)
         (Template(template_id="t", price_type="heterogeneous"), "EC2Fleet"),
         (Template(template_id="t", price_type="heterogeneous", fleet_role="r"), "SpotFleet"),
         (Template(template_id="t", price_type="spot", fleet_role="r", provider_api="ASG"), "ASG"),
+        (Template(template_id="t", ec2_fleet_config="fleet.json"), "EC2Fleet"),
+        (Template(template_id="t", instance_requirements={"VCpuCount": {"Min": 1}}), "EC2Fleet"),
     ],
 )
 def test_the_provider_api_is_told_by_price_type_and_fleet_role(template: Template, api: str) -> None:

@@ -137,7 +137,7 @@ EFA = {"launch_template_data": {"NetworkInterfaces": [{"DeviceIndex": 0}]}}
         ({"efa_count": 2, **EFA}, "efaCount: is given beside launchTemplateData.NetworkInterfaces"),
         (
             {"interface_type": "efa", "launch_template_id": "lt-1", "security_group_ids": ()},
-            "securityGroupIds: is missing: Elastic Fabric Adapters carry it",
+            "securityGroupIds: is missing: Elastic Fabric Adapters stand in place",
         ),
         ({"capacity_reservation": "mine"}, "capacityReservation: 'mine' names no capacity reservation"),
         (

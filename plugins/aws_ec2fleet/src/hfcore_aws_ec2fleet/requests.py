@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import native
 from hfcore.aws import tags as tagging
+from hfcore.aws.calls import is_late
 from hfcore.aws.errors import as_fault
 from hfcore.aws.fleet_terms import configs, expiry, strategies
 from hfcore.aws.fleets import FleetApi
 from hfcore.aws.instances import noted
 from hfcore.aws.launch import hyphenated
 from hfcore.aws.mixes import on_demand_units, spot_until
+from hfcore.errors import ConfigError
 from hfcore.models import EMPTY
 from hfcore_aws_ec2fleet import config_file
 
@@ -47,8 +49,20 @@ def terms(
         kind = "request"
     until = request.deadline if remainder else spot_until(request)
     named = (template, launch_template, its_tags)
-    config = config_file.read(context, template)
+    config = _config(context, request, template)
     return create_fleet(*named, units=units, kind=kind, on_demand=remainder, until=until, config=config)
+
+
+def _config(context: Context, request: Request, template: Template) -> Mapping[str, Any]:
+    """Read the template's `ec2FleetConfig`; what was begun is sent as it was then, or looked for, without it."""
+    try:
+        return config_file.read(context, template)
+    except ConfigError:
+        steps = context.journal.steps(request.request_id)
+        begun = any(step.call == f"ec2:{native.CREATE_FLEET}" and step.outcome is None for step in steps)
+        if begun or is_late(context, request.deadline):
+            return EMPTY
+        raise
 
 
 EC2_FLEET = FleetApi(
