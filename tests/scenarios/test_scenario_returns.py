@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hfcore.testing.aws.instances import launch
 from hfcore.testing.site import CASES
 from tests.scenarios.conftest import ENOUGH, Scene, results
 
@@ -42,6 +44,16 @@ def keep_records(scene: Scene, copy: Path) -> None:
 def bring_back_records(scene: Scene, copy: Path) -> None:
     shutil.rmtree(scene.data)
     shutil.copytree(copy, scene.data)
+
+
+def forget(scene: Scene, request_id: str, *machine_ids: str) -> None:
+    """Take machines out of the records, as an older copy lacks them."""
+    requests, machines = scene.stored(), scene.machines()
+    its = requests[request_id]
+    its["machine_ids"] = [one for one in its["machine_ids"] if one not in machine_ids]
+    left = {key: one for key, one in machines.items() if key not in machine_ids}
+    for name, records in (("machines.json", left), ("storage.json", requests)):
+        (scene.data / name).write_text(json.dumps(records))
 
 
 def protect(scene: Scene, machine_id: str, *, on: bool) -> None:
@@ -228,6 +240,27 @@ def test_all_of_an_open_request_are_returned_and_only_the_rest_comes(scene: Scen
     assert (answer["status"], len(scene.live())) == ("complete", 1)
 
 
+@pytest.mark.parametrize("name", [name for name, one in CASES.items() if one.fills_later])
+def test_returns_at_the_same_time_lower_the_target_once_for_each_machine(scene: Scene, name: str) -> None:
+    case = CASES[name]
+    scene.aws.set_capacity(*case.pool, 3)
+    request_id = scene.request(case.template_id, 5)
+    scene.pass_time(1)
+    first, second, third = (each["machineId"] for each in scene.status(request_id)["machines"])
+    scene.aws.set_capacity(*case.pool, 1)
+    pairs = [(first,), (second,), (first, second)]
+    calls = [scene.start("requestReturnMachines", {"machines": [{"machineId": i} for i in pair]}) for pair in pairs]
+    returns = [json.loads(call.wait().stdout)["requestId"] for call in calls]
+    for _ in range(2):
+        scene.pass_time(ENOUGH)
+        answers = scene.statuses(*returns)
+    assert [one["status"] for one in answers] == ["complete"] * 3
+    assert scene.live() == {third}
+    scene.aws.set_capacity(*case.pool, None)
+    assert scene.poll(request_id)["status"] == "complete"
+    assert len(scene.live()) == 3, "five came in all, and two of them are returned"
+
+
 # What the records do not name
 
 
@@ -298,6 +331,40 @@ def test_a_machine_of_an_open_request_that_the_records_lack_is_adopted_and_not_r
     scene.aws.set_capacity(*case.pool, None)
     scene.pass_time(3600)
     assert scene.live() == {*before, other}
+
+
+def test_a_machine_that_its_own_request_lacks_joins_it_with_the_weight_of_its_type(scene: Scene, case: Case) -> None:
+    scene.offer(vmType=None, vmTypes={"m5.2xlarge": 8})
+    request_id = scene.request(case.template_id, 24)
+    scene.pass_time(1)
+    one, other, _ = (each["machineId"] for each in scene.status(request_id)["machines"])
+    forget(scene, request_id, one, other)
+    answer = scene.status(scene.returned(one))
+    assert results(answer) == {one: GOING}
+    kept = scene.machines()
+    assert (kept[one]["request_id"], kept[one]["weight"]) == (request_id, 8)
+    assert results(scene.poll(request_id))[one] == GONE
+    scene.poll(scene.returned(other))
+    assert len(scene.live()) == 1
+
+
+def test_a_machine_of_a_request_in_the_archive_is_adopted_and_ended(scene: Scene) -> None:
+    scene.put("prov_config.json", {"AWS_REGION": "us-east-1", "retention_hours": 1})
+    case = CASES["RunInstances"]
+    request_id, (first,) = scene.running(case, 1)
+    with scene.aws.locked() as world:
+        plan = world.instance(first).plan
+    assert scene.poll(scene.returned(first))["status"] == "complete"
+    scene.pass_time(48 * 3600)
+    scene.running(case, 1)
+    assert request_id not in scene.stored()
+    with scene.aws.locked():
+        (late,) = launch(scene.aws.region(), plan, 1)
+    assert late.tags["hfcore:request-id"] == request_id
+    answer = scene.poll(scene.returned(late.id))
+    assert (answer["status"], results(answer)) == ("complete", {late.id: GONE})
+    assert scene.status(request_id)["status"] == "complete"
+    assert len(scene.live()) == 1
 
 
 # What AWS refuses
