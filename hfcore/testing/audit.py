@@ -201,9 +201,15 @@ class _Records:
         self.requests = {one.request_id: one for one in state.requests()}
         self.machines = {one.instance_id: one for one in state.machines()}
         self.journal = IntentFolder(data / JOURNAL_FOLDER, owner=self.owner, clock=_Clock(now))
+        self._found: dict[str, tuple[Request, Mapping[str, Machine]] | None] = {}
 
     def find(self, request_id: str) -> tuple[Request, Mapping[str, Machine]] | None:
         """Give a hot or archived request with its machines."""
+        if request_id not in self._found:
+            self._found[request_id] = self._find(request_id)
+        return self._found[request_id]
+
+    def _find(self, request_id: str) -> tuple[Request, Mapping[str, Machine]] | None:
         if request_id in self.requests:
             request = self.requests[request_id]
             return request, {i: self.machines[i] for i in request.machine_ids if i in self.machines}

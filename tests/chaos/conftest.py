@@ -20,7 +20,6 @@ from hfcore.files import FileLock
 from hfcore.testing.audit import audit, observe
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.faults import FAULT_POINTS, fault_point
-from hfcore.testing.forks import Forks
 from hfcore.testing.rig import aws_server, clock, context, launched, new_context, rig, strict_aws, template
 from hfcore.testing.site import CASES, HETEROGENEOUS, Case, Document, ForkedSite, judged
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hfcore.testing.faults import FaultPoint
-    from hfcore.testing.forks import Ended
+    from hfcore.testing.forks import Ended, Forks
 
 __all__ = ["aws_server", "clock", "context", "launched", "new_context", "rig", "strict_aws", "template"]
 
@@ -301,13 +300,6 @@ class Stage:
         life.settle(awaiting=life.waits and not life.late and death.step in {"request", "poll"})
         life.finish()
         shutil.rmtree(life.site.folder)
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    """Give what makes warm processes."""
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

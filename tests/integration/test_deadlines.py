@@ -13,13 +13,14 @@ from hfcore.files import FileLock
 from hfcore.storefolder import LOCK_FILE
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import CASES, Case, Document, ForkedSite, judged
 from hfcore.testing.site import templates as templates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hfcore.testing.forks import Forks
 
 MINUTE = 60.0
 DEADLINE = 30 * MINUTE
@@ -39,12 +40,6 @@ REASONS = {
     "SpotFleet": f"InsufficientInstanceCapacity: {SPOT}" + TRY,
 }
 """Code and sentence of a shortfall, as each API tells it: in its answer, by its history or by its activities."""
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

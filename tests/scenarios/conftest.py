@@ -12,13 +12,14 @@ import pytest
 
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import CASES, Case, Document, ForkedSite
 from hfcore.testing.site import templates as templates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hfcore.testing.forks import Forks
 
 TIMINGS = {"boot_seconds": 0.0, "shutdown_seconds": 20.0, "fill_seconds": 1e-6, "replace_seconds": 1e-6}
 ENOUGH = 121.0
@@ -78,12 +79,6 @@ class Scene(ForkedSite):
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def aws() -> Iterator[StrictAws]:
     with StrictAws(**TIMINGS) as found:
         yield found
@@ -107,6 +102,12 @@ def scene(aws: StrictAws, forks: Forks, tmp_path: Path, timings: dict[str, Any])
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
     """Give each provider API in each of its forms."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=["RunInstances", "ASG", "EC2Fleet-maintain", "SpotFleet"])
+def settled(request: pytest.FixtureRequest) -> Case:
+    """Give one form of each provider API: once a request has settled, all forms of an API go the same way."""
     return CASES[request.param]
 
 

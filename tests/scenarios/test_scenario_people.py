@@ -79,16 +79,16 @@ def test_a_cancelled_request_gives_its_machines_back_where_that_is_wanted(scene:
     scene.nothing_stands()
 
 
-def test_what_has_ended_can_not_be_cancelled_and_its_machines_stay(scene: Scene, case: Case) -> None:
-    request_id, machines = scene.running(case, 2)
+def test_what_has_ended_can_not_be_cancelled_and_its_machines_stay(scene: Scene, settled: Case) -> None:
+    request_id, machines = scene.running(settled, 2)
     (document,) = by_hand(scene, "requests cancel", request_id, "--return-machines", "--yes")
     (item,) = document["items"]
     assert (item["cancelled"], item["status"], document["return_id"]) == (False, "completed", "")
     assert scene.live() == set(machines)
 
 
-def test_machines_are_given_back_by_id_or_name_and_watched_to_their_end(scene: Scene, case: Case) -> None:
-    request_id = scene.request(case.template_id, 3)
+def test_machines_are_given_back_by_id_or_name_and_watched_to_their_end(scene: Scene, settled: Case) -> None:
+    request_id = scene.request(settled.template_id, 3)
     scene.pass_time(1)
     *_, last = by_hand(scene, "requests watch", "--interval", "0")
     assert (last["request_id"], last["status"], last["done"]) == (request_id, "completed", 3)

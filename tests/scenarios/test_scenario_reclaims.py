@@ -57,9 +57,9 @@ def test_a_spot_notice_gives_what_remains_of_it_until_the_host_is_returned(scene
     assert scene.live() == set(others)
 
 
-def test_a_host_that_is_returned_at_its_notice_is_never_named_again(scene: Scene, case: Case) -> None:
+def test_a_host_that_is_returned_at_its_notice_is_never_named_again(scene: Scene, settled: Case) -> None:
     scene.offer(priceType="spot")
-    _, (taken, *others) = scene.running(case)
+    _, (taken, *others) = scene.running(settled)
     scene.aws.reclaim(taken)
     assert list(scene.reclaims()) == [taken]
     returned = scene.returned(taken)
@@ -84,9 +84,9 @@ def test_a_retirement_is_named_with_the_time_that_is_left(scene: Scene, case: Ca
 
 @pytest.mark.parametrize("seconds", [5, ENOUGH, 2 * HOUR], ids=["ending", "gone", "forgotten"])
 def test_a_host_that_was_ended_from_outside_is_named_until_it_is_returned(
-    scene: Scene, case: Case, seconds: float
+    scene: Scene, settled: Case, seconds: float
 ) -> None:
-    request_id, (dead, *others) = scene.running(case)
+    request_id, (dead, *others) = scene.running(settled)
     scene.aws.kill(dead, "Server.InternalError")
     scene.pass_time(seconds)
     with scene.counted() as made:
@@ -143,8 +143,8 @@ def test_a_member_that_its_group_is_ending_is_named_while_it_still_runs(scene: S
     assert scene.reclaims() == {}
 
 
-def test_our_own_returns_are_never_named_while_they_end_or_afterwards(scene: Scene, case: Case) -> None:
-    _, (one, *others) = scene.running(case)
+def test_our_own_returns_are_never_named_while_they_end_or_afterwards(scene: Scene, settled: Case) -> None:
+    _, (one, *others) = scene.running(settled)
     returned = scene.returned(one)
     for seconds in (0, 5, ENOUGH):
         scene.pass_time(seconds)

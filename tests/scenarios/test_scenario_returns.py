@@ -106,8 +106,8 @@ def test_a_return_of_nothing_is_complete_at_once_and_asks_aws_nothing(scene: Sce
     assert (answer["status"], answer["machines"], made) == ("complete", [], {})
 
 
-def test_a_repeated_return_ends_nothing_twice_and_follows_the_same_machine(scene: Scene, case: Case) -> None:
-    _, (one, *others) = scene.running(case)
+def test_a_repeated_return_ends_nothing_twice_and_follows_the_same_machine(scene: Scene, settled: Case) -> None:
+    _, (one, *others) = scene.running(settled)
     first = scene.returned(one)
     with scene.counted() as made:
         second = scene.returned(one)
@@ -123,8 +123,8 @@ def test_a_repeated_return_ends_nothing_twice_and_follows_the_same_machine(scene
     assert scene.live() == set(others)
 
 
-def test_a_machine_that_has_gone_by_itself_is_returned_beside_one_that_lives(scene: Scene, case: Case) -> None:
-    _, (dead, alive, kept) = scene.running(case)
+def test_a_machine_that_has_gone_by_itself_is_returned_beside_one_that_lives(scene: Scene, settled: Case) -> None:
+    _, (dead, alive, kept) = scene.running(settled)
     scene.aws.kill(dead)
     scene.pass_time(ENOUGH)
     answer = scene.poll(scene.returned(dead, alive))
@@ -132,8 +132,8 @@ def test_a_machine_that_has_gone_by_itself_is_returned_beside_one_that_lives(sce
     assert scene.live() == {kept}
 
 
-def test_a_machine_that_aws_no_longer_knows_is_gone_and_holds_back_no_other(scene: Scene, case: Case) -> None:
-    _, (forgotten, alive, kept) = scene.running(case)
+def test_a_machine_that_aws_no_longer_knows_is_gone_and_holds_back_no_other(scene: Scene, settled: Case) -> None:
+    _, (forgotten, alive, kept) = scene.running(settled)
     scene.aws.kill(forgotten)
     scene.pass_time(2 * 3600)
     answer = scene.poll(scene.returned(forgotten, alive))
@@ -141,8 +141,10 @@ def test_a_machine_that_aws_no_longer_knows_is_gone_and_holds_back_no_other(scen
     assert scene.live() == {kept}
 
 
-def test_machines_whose_end_nobody_polled_have_ended_though_aws_no_longer_knows_them(scene: Scene, case: Case) -> None:
-    _, machines = scene.running(case)
+def test_machines_whose_end_nobody_polled_have_ended_though_aws_no_longer_knows_them(
+    scene: Scene, settled: Case
+) -> None:
+    _, machines = scene.running(settled)
     returned = scene.returned(*machines)
     answer = scene.poll(returned, after=2 * 3600)
     assert (answer["status"], set(results(answer).values())) == ("complete", {GONE})
@@ -265,11 +267,11 @@ def test_returns_at_the_same_time_lower_the_target_once_for_each_machine(scene: 
 
 
 def test_a_machine_of_somebody_else_is_refused_by_its_tag_and_it_is_said(
-    scene: Scene, tmp_path: Path, aws: StrictAws, forks: Forks, case: Case
+    scene: Scene, tmp_path: Path, aws: StrictAws, forks: Forks, settled: Case
 ) -> None:
     neighbour = Scene(tmp_path / "neighbour", aws, forks)
-    _, theirs = neighbour.running(case, 2)
-    _, (one, kept) = scene.running(case, 2)
+    _, theirs = neighbour.running(settled, 2)
+    _, (one, kept) = scene.running(settled, 2)
     given = {"machines": [{"machineId": each} for each in (theirs[0], one)]}
     ran = scene.run("requestReturnMachines", given)
     assert f"not ours by the owner tag, refused and left alone: {theirs[0]}" in ran.message
@@ -371,9 +373,9 @@ def test_a_machine_of_a_request_in_the_archive_is_adopted_and_ended(scene: Scene
 
 
 def test_a_machine_under_termination_protection_is_executing_and_says_why_until_it_is_off(
-    scene: Scene, case: Case
+    scene: Scene, settled: Case
 ) -> None:
-    _, (one, *others) = scene.running(case)
+    _, (one, *others) = scene.running(settled)
     protect(scene, one, on=True)
     ran = scene.run("requestReturnMachines", {"machines": [{"machineId": each} for each in (one, others[0])]})
     assert f"{one} is not ended" in ran.message
