@@ -88,6 +88,28 @@ def test_another_region_in_the_settings_is_that_of_new_requests_only(site: Forke
     assert not [one for each in (here, there) for one in each.instances.values() if one.live]
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "ASG"])
+def test_another_endpoint_in_the_settings_is_that_of_new_requests_only(
+    site: ForkedSite, empty: StrictAws, name: str
+) -> None:
+    empty.reset()
+    template_id = CASES[name].template_id
+    here = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": site.aws.endpoint_url}
+    site.put("prov_config.json", here)
+    old, machines = site.complete(template_id, 2)
+    site.put("prov_config.json", here | {"AWS_ENDPOINT_URL": empty.endpoint_url})
+    assert results(site.status(old)) == ["succeed", "succeed"]
+    new = site.request(template_id, 1)
+    assert site.poll_until(site.give_back(machines))["status"] == "complete"
+    assert not site.live()
+    assert results(site.poll_until(new)) == ["succeed"]
+    assert [one.live for one in empty.region().instances.values()] == [True]
+    site.put("prov_config.json", here)
+    assert results(site.status(new)) == ["succeed"]  # whatever the settings say now
+    assert site.poll_until(site.give_back(site.status(new)["machines"]))["status"] == "complete"
+    assert not [one for one in empty.region().instances.values() if one.live]
+
+
 def test_an_answer_of_another_account_changes_nothing_and_is_said(site: ForkedSite, template_id: str) -> None:
     request_id, machines = site.complete(template_id, 2)
     given, kept = machines
