@@ -180,8 +180,16 @@ def judged(field: str, operation: str, said: Mapping[str, Any]) -> Iterator[Prob
             message = f"is no member of {shape.name}"
             yield Problem(field=f"{field}.{name}", message=message, hint=nearest(name, shape.members))
         else:
-            wrong = unknown(shape.members[name], value, name)
+            wrong = [*unknown(shape.members[name], value, name)] or [*_untagged(name, value)]
             yield from (Problem(field=f"{field}.{name}", message=text) for text in wrong)
+
+
+def _untagged(name: str, value: list[dict[str, Any]]) -> Iterator[str]:
+    """Find tags without what the model does not ask for, and ours are merged by."""
+    if name == "TagSpecifications" and not all(
+        one.get("ResourceType") and all(tag.get("Key") for tag in one.get("Tags", ())) for one in value
+    ):
+        yield "needs a ResourceType in each part, and a Key in each tag"
 
 
 def _says(said: object, path: list[str]) -> bool:

@@ -11,22 +11,17 @@ import pytest
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.aws.faults import OTHER_ACCOUNT
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import CASES, Document, ForkedSite, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hfcore.testing.forks import Forks
+
 MINUTE = 60.0
 TIMINGS = {"boot_seconds": 0.0, "shutdown_seconds": 0.0, "fill_seconds": 1e-6, "aged_out_seconds": 1e7}
 AUTOMATIC_OFF = {"HFCORE_RECONCILE_MINUTES": "0"}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,13 @@ import pytest
 from hfcore.aws.errors import as_fault
 from hfcore.aws.faults import MEANINGS
 from hfcore.testing.aws import StrictAws
-from hfcore.testing.forks import Forks
 from hfcore.testing.golden import WRITE
 from hfcore.testing.site import ForkedSite, templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from hfcore.testing.forks import Forks
 
 GOLDEN = Path(__file__).with_name("golden_error_codes.json")
 CODES = {code: meaning for meaning in MEANINGS for code in meaning.codes}
@@ -82,12 +83,6 @@ BY_UNIT = [
 """Exceptions that no server and no setting of ours brings about: their sentence alone is held."""
 
 _VOLATILE = re.compile(r"\b(req|ret|i|r|sg|subnet|fleet|sfr|hf-req)-[0-9a-f-]{8,}")
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -10,23 +10,17 @@ import pytest
 
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import CASES, ForkedSite, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hfcore.testing.forks import Forks
     from hfcore.testing.site import Ran
 
 BOOT = 250.0
 SMALL = CASES["RunInstances"].template_id
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import pytest
 
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import ROLE, ForkedSite, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hfcore.testing.forks import Forks
 
 FORMS: dict[str, dict[str, str]] = {
     "RunInstances": {"providerApi": "RunInstances"},
@@ -31,12 +32,6 @@ LOWERED = ("EC2Fleet-maintain", "ASG")
 ZONE, LARGE, HUGE = "us-east-1a", "m5.large", "m5.2xlarge"
 SPOT_S_TIME, DEADLINE, BETWEEN_POLLS = 25 * 60.0, 30 * 60.0, 31.0
 TIMINGS = {"boot_seconds": 0.0, "shutdown_seconds": 0.0, "fill_seconds": 1e-6, "replace_seconds": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -14,24 +14,19 @@ from hfcore.models import MachineStatus
 from hfcore.store import open_store
 from hfcore.testing.aws import IMAGE, StrictAws
 from hfcore.testing.aws.protocol import read_tags
-from hfcore.testing.forks import Forks
 from hfcore.testing.site import CASES, Document, ForkedSite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hfcore.testing.forks import Forks
+
 MINUTE = 60.0
 PERIOD, MARGIN, DEADLINE = 16 * MINUTE, 11 * MINUTE, 31 * MINUTE
 OURS, OTHERS = "owner-a", "owner-b"
 TIMINGS = {"boot_seconds": 0.0, "shutdown_seconds": 0.0, "fill_seconds": 1e-6, "replace_seconds": 1e-6}
 VERBS = ("getAvailableTemplates", "getRequestStatus", "getReturnRequests", "requestMachines", "requestReturnMachines")
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

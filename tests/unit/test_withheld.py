@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hfcore.models import Template
-from hfcore.withheld import concealed, withheld, without_user_data
+from hfcore.withheld import concealed, with_user_data, withheld, without_user_data
 
 PLAIN = Template(template_id="t")
 SECRET = Template(template_id="t", user_data="token=secret")
@@ -45,3 +47,16 @@ def test_whatever_is_named_user_data_is_blotted_out_in_any_spelling_and_depth() 
     assert (shown["userData"], shown["user_data"], shown["userDataScript"]) == ("***", "", "boot.sh")
     assert shown["launchTemplateData"]["Monitoring"] == {"Enabled": True}
     assert shown["apiParameters"][1] == "plain"
+
+
+@pytest.mark.parametrize("whole", [SECRET, NATIVE], ids=["userData", "launchTemplateData"])
+def test_a_stored_template_gets_its_user_data_again_from_the_same_source_alone(whole: Template) -> None:
+    stored = without_user_data(whole)
+    assert with_user_data(stored, whole) == whole
+    for other in (None, stored, PLAIN, Template(template_id="t", user_data="token=another")):
+        assert with_user_data(stored, other) is stored
+
+
+@pytest.mark.parametrize("whole", [SECRET, NATIVE], ids=["userData", "launchTemplateData"])
+def test_a_template_in_words_for_a_log_holds_no_user_data(whole: Template) -> None:
+    assert not {word for word in ("token=secret", "c2VjcmV0") if word in repr(whole)}

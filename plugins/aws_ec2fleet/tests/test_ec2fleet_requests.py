@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
+from hfcore_aws_ec2fleet import config_file
 from hfcore_aws_ec2fleet.plugin import INFO, validate_template
 from hfcore_aws_ec2fleet.requests import create_fleet, faults, keep
 
 from hfcore.aws.fleet_history import reason
 from hfcore.aws.mixes import on_demand_units, spot_until
+from hfcore.errors import ConfigError
 from hfcore.models import FaultKind, Request, RequestStatus, Severity, Template
 from hfcore.testing.golden import CONTEXT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNTIL = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 NAMED = {"LaunchTemplateName": "hfcore-abc", "Version": "1"}
@@ -283,3 +289,66 @@ def test_every_operation_needs_its_permission() -> None:
     needed = {one for one in INFO.operations if one not in {"ssm:GetParameter", "sqs:DeleteMessageBatch"}}
     assert needed <= set(INFO.iam_actions)
     assert {"iam:PassRole", "iam:CreateServiceLinkedRole", "ec2:RunInstances"} <= set(INFO.iam_actions)
+
+
+def by_file(folder: Path, content: str, **changed: object) -> tuple[Template, Any]:
+    (folder / "fleet.json").write_text(content)
+    return template(ec2_fleet_config="fleet.json", **changed), SimpleNamespace(conf_dir=folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"Type": "maintain"}', "ec2FleetConfig.Type: can't be set: fleetType says it"),
+        (
+            '{"TargetCapacitySpecification": {"TotalTargetCapacity": 5}}',
+            "ec2FleetConfig.TargetCapacitySpecification: can't be set: machineCount says how many",
+        ),
+        (
+            '{"TargetCapacitySpecification": {"DefaultTargetCapacityType": "spot"}}',
+            "ec2FleetConfig.TargetCapacitySpecification: can't be set",
+        ),
+        (
+            '{"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-2"}}]}',
+            "ec2FleetConfig.LaunchTemplateConfigs.LaunchTemplateSpecification: can't be set: hfcore launches from",
+        ),
+        (
+            '{"LaunchTemplateConfigs": [{"Overrides": [{"InstanceType": "m5.large", "WeightedCapacity": 2}]}]}',
+            "ec2FleetConfig.Overrides: m5.large of weight 2: hfcore counts it as 1",
+        ),
+        ('{"SpotOptons": {}}', "ec2FleetConfig.SpotOptons: is no member of CreateFleetRequest (did you mean"),
+        ("[]", "must hold an object of CreateFleet's parameters"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_what_a_file_must_not_say_is_an_error_and_nothing_is_sent(tmp_path: Path, content: str, why: str) -> None:
+    its, context = by_file(tmp_path, content)
+
+    (found,) = config_file.problems(context, its)
+
+    assert (found.passing, found.severity) == (True, Severity.ERROR)
+    assert why in str(found)
+    with pytest.raises(ConfigError) as error:
+        config_file.read(context, its)
+    assert why in str(error.value)
+
+
+def test_what_a_file_only_repeats_is_left_out(tmp_path: Path) -> None:
+    content = """{"Type": "instant", "TargetCapacitySpecification": {"TotalTargetCapacity": $LSF_TOTAL_TARGET_CAPACITY,
+        "DefaultTargetCapacityType": "on-demand"}, "Context": "c",
+        "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1"}}]}"""
+    its, context = by_file(tmp_path, content, launch_template_id="lt-1")
+
+    assert config_file.read(context, its) == {"Context": "c", "LaunchTemplateConfigs": [{}]}
+    assert list(config_file.problems(context, its)) == []
+
+
+def test_a_file_that_can_not_be_read_now_takes_no_template_from_the_list(tmp_path: Path) -> None:
+    its = template(ec2_fleet_config="nowhere.json")
+    context: Any = SimpleNamespace(conf_dir=tmp_path)
+
+    (found,) = config_file.problems(context, its)
+
+    assert (found.passing, found.severity) == (True, Severity.WARNING)
+    with pytest.raises(ConfigError, match="can't be read"):
+        config_file.read(context, its)

@@ -65,6 +65,16 @@ def test_a_spot_fleet_request_may_be_given_with_its_outer_member() -> None:
         ("RunInstances", {"CpuOptions": {"Cores": 1}}, "apiParameters.CpuOptions: Unknown parameter in input"),
         (
             "RunInstances",
+            {"TagSpecifications": [{"Tags": []}]},
+            "apiParameters.TagSpecifications: needs a ResourceType",
+        ),
+        (
+            "RunInstances",
+            {"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Value": "1"}]}]},
+            "apiParameters.TagSpecifications: needs a ResourceType in each part, and a Key in each tag",
+        ),
+        (
+            "RunInstances",
             {"CreateFleet": {"Context": "x"}},
             "apiParameters.CreateFleet: can't be honoured: machines come by RunInstances",
         ),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import native
 from hfcore.config import expanded, parse_json, read_file
 from hfcore.errors import ConfigError
-from hfcore.models import EMPTY, Problem
+from hfcore.models import EMPTY, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from hfcore.context import Context
     from hfcore.models import Template
@@ -46,6 +47,11 @@ def problems(context: Context, template: Template) -> Iterator[Problem]:
     if not template.ec2_fleet_config:
         return
     try:
+        _bytes(context, template)
+    except ConfigError as error:  # a launch is refused for it then; that it can't be read here may pass
+        yield Problem(field=_FIELD, message=error.message, severity=Severity.WARNING, passing=True)
+        return
+    try:
         yield from _problems(template, _content(context, template))
     except ConfigError as error:
         yield Problem(field=_FIELD, message=error.message, hint=error.hint, passing=True)
@@ -57,11 +63,16 @@ def _problems(template: Template, said: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _content(context: Context, template: Template) -> Mapping[str, Any]:
-    path = context.conf_dir / expanded(template.ec2_fleet_config or "")
-    said = parse_json(_NUMBER.sub(rb'"\1"', read_file(path)), path)
+    path, data = _bytes(context, template)
+    said = parse_json(_NUMBER.sub(rb'"\1"', data), path)
     if not isinstance(said, dict):
         raise ConfigError(f"{path} must hold an object of CreateFleet's parameters")
     return beside(template, said)
+
+
+def _bytes(context: Context, template: Template) -> tuple[Path, bytes]:
+    path = context.conf_dir / expanded(template.ec2_fleet_config or "")
+    return path, read_file(path)
 
 
 def beside(template: Template, said: Mapping[str, Any]) -> dict[str, Any]:

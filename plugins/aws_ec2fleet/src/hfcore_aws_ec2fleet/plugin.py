@@ -12,7 +12,7 @@ from hfcore.aws.remainders import buy_remainders
 from hfcore.hookspecs import hookimpl
 from hfcore.models import Outcome
 from hfcore_aws_ec2fleet import config_file, instant, returns
-from hfcore_aws_ec2fleet.requests import EC2_FLEET, fills_later, fleet_type
+from hfcore_aws_ec2fleet.requests import EC2_FLEET, fills_later, fleet_type, native_config
 
 if TYPE_CHECKING:
     from hfcore.aws.discovery import Told
@@ -94,6 +94,7 @@ def validate_template(template: Template, context: Context) -> tuple[Problem, ..
 @hookimpl
 def provision(request: Request, template: Template, context: Context) -> Provisioned:
     """Launch by an instant fleet, or make a fleet of type request or maintain, which fills later."""
+    native_config(context, request, template)  # what is wrong with it is said before anything is made
     if not fills_later(request):
         return instant.provision(context, request, template)
     made = fleets.provision(context, EC2_FLEET, request, template)

@@ -49,11 +49,11 @@ def terms(
         kind = "request"
     until = request.deadline if remainder else spot_until(request)
     named = (template, launch_template, its_tags)
-    config = _config(context, request, template)
+    config = native_config(context, request, template)
     return create_fleet(*named, units=units, kind=kind, on_demand=remainder, until=until, config=config)
 
 
-def _config(context: Context, request: Request, template: Template) -> Mapping[str, Any]:
+def native_config(context: Context, request: Request, template: Template) -> Mapping[str, Any]:
     """Read the template's `ec2FleetConfig`; what was begun is sent as it was then, or looked for, without it."""
     try:
         return config_file.read(context, template)
