@@ -27,6 +27,7 @@ MOST_KEY, MOST_VALUE = 128, 256
 BARE_METAL_SECONDS = 1200
 """So long a bare metal machine may take until it runs: its hardware is verified first (EC2 user guide)."""
 
+_CARRY_GROUPS = {"SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"}
 _PREFERENCES = ("open", "none", "capacity-reservations-only")
 _RESERVATION = re.compile(rf"cr-[0-9a-f]{{8,17}}|arn:aws[a-z-]*:resource-groups:.+:group/.+|{'|'.join(_PREFERENCES)}")
 _WITH_IOPS = ("io1", "io2", "gp3")
@@ -110,7 +111,7 @@ def _machines(template: Template) -> Iterator[Problem]:
     needed: Mapping[str, Callable[[Template], object]] = {
         "imageId": lambda t: t.image_id or t.launch_template_data.get("ImageId"),
         "subnetId": lambda t: t.subnet_id or t.ec2_fleet_config,
-        "securityGroupIds": lambda t: t.security_group_ids or t.launch_template_data,
+        "securityGroupIds": lambda t: t.security_group_ids or t.launch_template_data.keys() & _CARRY_GROUPS,
         "vmTypes": lambda t: t.vm_types or t.instance_requirements or t.ec2_fleet_config,
     }
     for field, value in needed.items():

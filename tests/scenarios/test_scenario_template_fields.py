@@ -363,6 +363,33 @@ def test_a_request_whose_user_data_is_gone_launches_nothing_and_says_so(scene: S
     scene.nothing_stands()
 
 
+@pytest.mark.parametrize("spelling", ["userData", "launchTemplateData", "apiParameters"])
+def test_user_data_stands_in_no_file_of_ours_whatever_is_logged_and_however_it_is_spelt(
+    scene: Scene, spelling: str
+) -> None:
+    encoded = base64.b64encode(f"#!/bin/sh\n: {SECRET}\n".encode()).decode()
+    said = {"userData": f"WORD={SECRET}"} if spelling == "userData" else {spelling: {"UserData": encoded}}
+    offer(scene, providerApi="RunInstances", **said)
+    env = {"HF_LOGLEVEL": "LOG_DEBUG"}
+
+    listed = scene.run("getAvailableTemplates", env=env)
+    assert ("UserData: can't be set" in listed.message) is (spelling == "apiParameters")
+    ran = scene.run("requestMachines", {"template": {"templateId": "Whole", "machineCount": 1}}, env=env)
+    assert ran.code == (1 if spelling == "apiParameters" else 0)
+
+    told = [
+        listed.message,
+        ran.message,
+        ran.stderr,
+        *(path.read_text() for path in scene.work.rglob("*") if path.is_file()),
+    ]
+    told += [path.read_text() for path in scene.log.rglob("*") if path.is_file()]
+    assert not [text for text in told if SECRET in text or encoded in text]
+    if ran.code == 0:
+        scene.poll(ran.answer["requestId"], 31)
+        finish(scene)
+
+
 def died_before_anything_was_begun(scene: Scene, **brought: object) -> str:
     """Ask for machines by a call that is killed once the request is stored; give the request's id."""
     asked = {"template": {"templateId": "Whole", "machineCount": 2}, **brought}
@@ -385,6 +412,27 @@ def test_a_request_with_a_launch_template_already_needs_its_user_data_no_more(sc
 
     assert answer["status"] == "complete", answer
     assert {SECRET in started_by(one) for one in scene.aws.live_instances()} == {True}
+    finish(scene)
+
+
+@pytest.mark.parametrize("name", ["ASG", "EC2Fleet-request", "SpotFleet"])
+def test_what_spot_leaves_starts_by_the_user_data_that_the_request_brought(scene: Scene, name: str) -> None:
+    role = {"fleetRole": ROLE} if name == "SpotFleet" else {}
+    subnet = next(iter(scene.aws.region().subnets))
+    its = {"vmTypes": {"m5.large": 1}, "subnetId": subnet, "userDataScript": script(scene)}
+    offer(scene, **form(name), **role, **its, priceType="heterogeneous")
+    scene.aws.set_capacity("m5.large", "us-east-1a", "spot", 1)
+    asked = {"template": {"templateId": "Whole", "machineCount": 3}, "userData": f"WORD={SECRET}"}
+    request_id = str(scene.run("requestMachines", asked).answer["requestId"])
+    scene.poll(request_id, 31)
+    scene.poll(request_id, 25 * 60)
+
+    answer = scene.poll(request_id, 31)
+
+    assert answer["status"] == "complete", answer
+    machines = scene.aws.live_instances()
+    assert sorted(one.plan.pool[2] for one in machines) == ["on-demand", "on-demand", "spot"]
+    assert {SECRET in started_by(one) for one in machines} == {True}
     finish(scene)
 
 

@@ -61,6 +61,7 @@ def test_an_image_may_be_an_id_or_a_parameter(image: str) -> None:
         ({"subnet_id": ()}, "subnetId: is missing"),
         ({"security_group_ids": ()}, "securityGroupIds: is missing"),
         ({"vm_types": {}}, "vmTypes: is missing"),
+        ({"security_group_ids": (), "launch_template_data": {"KeyName": "k"}}, "securityGroupIds: is missing"),
         ({"iops": 3000}, "iops: needs volumeType io1, io2, gp3, which is not given"),
         ({"iops": 3000, "volume_type": "gp2"}, "iops: needs volumeType io1, io2, gp3, which is gp2"),
         ({"volume_type": "io2"}, "volumeType: io2 needs iops"),
