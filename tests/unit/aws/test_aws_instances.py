@@ -277,7 +277,15 @@ def test_what_aws_does_not_know_is_gone(
     [lives] = launched()
 
     assert terminate(context, "ret-1", [machine(UNKNOWN), machine(lives)], "t") == ({UNKNOWN, lives}, {})
-    assert terminate(context, "ret-1", [machine(UNKNOWN)], "t") == ({UNKNOWN}, {})
+
+
+def test_where_aws_knows_none_of_the_machines_a_look_has_to_tell_whether_they_are_gone(
+    context: Context, machine: Callable[..., Machine]
+) -> None:
+    ending, faults = terminate(context, "ret-1", [machine(UNKNOWN)], "t")
+
+    assert ending == frozenset()
+    assert "looked for before they count as gone" in faults[UNKNOWN].message
 
 
 def test_what_was_just_launched_and_never_listed_is_not_gone_but_tried_again(
@@ -297,7 +305,7 @@ def test_what_was_just_launched_and_never_listed_is_not_gone_but_tried_again(
     assert faults[hidden].retryable
     assert faults[hidden].code == "InvalidInstanceID.NotFound"
     old = machine(hidden, listed=False, launch_time=clock.now() - timedelta(minutes=6))
-    assert terminate(context, "ret-1", [old], "terminate") == ({hidden}, {})
+    assert "knows none of these" in terminate(context, "ret-1", [old], "terminate")[1][hidden].message
     strict_aws.advance(60)
     assert terminate(context, "ret-1", [young], "terminate") == ({hidden}, {})
 
