@@ -612,7 +612,8 @@ def test_a_group_that_is_not_visible_yet_is_waited_for(rig: Rig) -> None:
     assert rig.poll(request).status is RequestStatus.COMPLETED
 
 
-def test_group_and_machines_gone_at_once_may_be_another_account(rig: Rig) -> None:
+def test_group_and_machines_gone_at_once_may_be_another_account(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", rig.aws.endpoint_url)  # by which the account is made sure of
     rig.aws.set_capacity("m5.large", "us-east-1a", "on-demand", 1)
     request = rig.started(2)
     rig.advance(200)
