@@ -69,6 +69,18 @@ class TemplateSet:
         known = ", ".join(template.template_id for template in self.templates)
         raise UnknownTemplate(f"there is no template {template_id}", hint=f"there are: {known or 'none'}")
 
+    def require_any(self) -> None:
+        """Make sure that a template can be used: Host Factory drops what an empty list no longer has.
+
+        Raises:
+            TemplateError: None can be used; what is wrong is in the exception.
+        """
+        if self.templates:
+            return
+        wrong = tuple(filter(_is_error, self.problems))
+        said = "; ".join(str(problem) for problem in wrong) or "the files have none"
+        raise TemplateError(f"no template can be used: {said}", problems=wrong, hint="correct the file")
+
 
 def infer_provider_api(template: Template) -> str:
     """Give the provider API of a template, by its price type where it names none.

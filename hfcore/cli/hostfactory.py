@@ -143,6 +143,7 @@ def _handle(service: Service, options: VerbOptions, text: bytes | None) -> dict[
 
     document = wire.parse(text, options.file or "input") if text is not None else _by_hand(service, options)
     if options.verb == "getAvailableTemplates":
+        service.templates.require_any()
         return wire.templates_document(service.available_templates(), service.templates.problems)
     lsf = service.settings.under_lsf
     if options.verb == "requestMachines":

@@ -166,6 +166,24 @@ def test_templates_are_printed_with_pairs_and_their_own_max_number(shared: tuple
         assert "Fleet-Maintain" in listed
 
 
+@pytest.mark.parametrize(
+    ("templates", "why"),
+    [
+        ([{"templateId": "Odd", "imageId": "ami-12c6146b", "vmTypes": {"m5.large": 0}}], "vmTypes"),
+        ([], "the files have none"),
+    ],
+    ids=["wrong", "none"],
+)
+def test_a_list_in_which_no_template_can_be_used_is_exit_1_so_that_host_factory_keeps_what_it_has(
+    site: Site, templates: list[dict[str, Any]], why: str
+) -> None:
+    (site.conf / "awsinstprov_templates.json").write_text(json.dumps({"templates": templates}))
+    ran = site.run("getAvailableTemplates")
+    assert ran.code == 1
+    assert "no template can be used" in ran.message
+    assert why in ran.message
+
+
 def test_the_scripts_name_their_instance_where_host_factory_names_none(
     scripts: Path,
 ) -> None:
