@@ -39,10 +39,11 @@ chaos: compiled ## Kill calls at every moment of their lives (long)
 golden: $(STAMP) ## Write anew what is generated: golden files of AWS calls, the table in docs/fields.md
 	HFCORE_GOLDEN=write $(BIN)/python -m pytest -q tests/docs/test_fields_true.py plugins/*/tests/test_*_golden.py
 
-lint: $(STAMP) ## Check form and types
+lint: $(STAMP) ## Check form, types, and the pinned dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy hfcore $(PLUGINS:%=%/src)
+	$(BIN)/python tools/audit.py
 
 format: $(STAMP) ## Bring the code into its form
 	$(BIN)/ruff format .

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from hfcore.bounds import MOST_BYTES, MOST_DEPTH, is_too_deep
 from hfcore.errors import ConfigError
 from hfcore.models import EMPTY
 
@@ -413,25 +414,32 @@ def _ibm_file(folders: Folders) -> Path | None:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of the conf folder; one that can't be read is a `ConfigError`."""
+    """Read a file of the conf folder; one that can't be read, or is far too large, is a `ConfigError`."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {MOST_BYTES // 1024 // 1024} MiB")
+    return data
 
 
 def parse_json(data: bytes, path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Parse a JSON file's content.
 
     Raises:
-        ConfigError: It is not JSON; names line and column.
+        ConfigError: It is not JSON, naming line and column, or is nested too deep.
     """
     import json
 
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        found = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # bytes that are no UTF-8, wrong JSON, a number beyond measure
         raise ConfigError(f"{path} is not JSON: {error}") from error
+    if is_too_deep(found):
+        raise ConfigError(f"{path} has more than {MOST_DEPTH} objects and lists within each other")
+    return found
 
 
 def expanded(path: str) -> str:

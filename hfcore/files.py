@@ -154,6 +154,7 @@ def write_new(path: Path, data: bytes, *, mode: int = FILE_MODE) -> bool:
         raise not_writable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
+            path.chmod(mode)  # whatever the umask took away
             file.write(data)
     except OSError as error:
         remove_quietly(path)  # half a file would be left alone the next time
@@ -204,6 +205,18 @@ def prove_room(folder: Path, size: int) -> None:
         remove_quietly(probe)
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Open a file, made if it is missing, with mode 0600 whatever the umask takes away.
+
+    Raises:
+        OSError: It can't be opened or made.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
+    if sys.platform != "win32" and os.fstat(descriptor).st_mode & FILE_MODE != FILE_MODE:
+        os.fchmod(descriptor, FILE_MODE)
+    return descriptor
+
+
 def append_lines(path: Path, data: bytes) -> None:
     """Add lines to a file, synced; a last line that a crash has cut is ended first.
 
@@ -211,7 +224,7 @@ def append_lines(path: Path, data: bytes) -> None:
         StoreNotWritable: The file is as long as before.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        descriptor = open_private(path, os.O_RDWR)
         try:
             _append(descriptor, data)
         finally:
@@ -342,7 +355,7 @@ class FileLock:
             StoreNotWritable: The file can't be made, opened or locked.
         """
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+            descriptor = open_private(self._path, os.O_RDWR)
         except OSError as error:
             raise not_writable(self._path, error) from error
         try:

@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from hfcore.config import Settings
     from hfcore.context import Context
     from hfcore.models import (
         Check,
@@ -372,6 +376,41 @@ def check(template: Template, context: Context) -> tuple[Check, ...]:  # type: i
 
     Example:
         return (Check(name="image", status="ok", message="ami-1 is available"),)
+    """
+
+
+@hookspec(firstresult=True)
+def check_account(actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:  # type: ignore[empty-body]
+    """Look at the way to the cloud, for `hfcore doctor`: credentials, account, clock, endpoints, rights. Optional.
+
+    Args:
+        actions: Permissions that the plug-ins need, in the cloud's spelling.
+        context: The context.
+
+    Returns:
+        One `Check` for each thing; what can't be asked is one too, so this raises nothing.
+
+    Example:
+        return (Check(name="credentials", status="ok", message="account 123456789012"),)
+    """
+
+
+@hookspec(firstresult=True)
+def access_policy(  # type: ignore[empty-body]
+    plugins: tuple[ProviderInfo, ...], owner: str, settings: Settings | None
+) -> Mapping[str, Any]:
+    """Give the cloud's document that allows what plug-ins need and no more, for `hfcore iam-policy`. Optional.
+
+    Args:
+        plugins: What the plug-ins of this cloud say of themselves.
+        owner: The owner id whose things may be changed; empty for whatever has one.
+        settings: The provider instance's settings; `None` where none is named.
+
+    Returns:
+        The document, as JSON values.
+
+    Example:
+        return {"Version": "2012-10-17", "Statement": []}
     """
 
 

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hfcore.bounds import MOST_BYTES, MOST_DEPTH, is_too_deep
 from hfcore.errors import InputError
 from hfcore.models import RequestKind, RequestStatus
 from hfcore.pairs import check_exports, join_pairs, split_pairs
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-MOST_BYTES = 16 * 1024 * 1024
-"""A larger input is refused: 5,000 machines take less than 1 MiB."""
 
 STATUS_WORDS = {
     RequestStatus.CREATING: "running",
@@ -80,6 +79,8 @@ def parse(text: str | bytes, source: str) -> Document:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: not JSON: {error}") from None
+    if is_too_deep(document):
+        raise InputError(f"{source}: more than {MOST_DEPTH} objects and lists within each other")
     if not isinstance(document, dict):
         raise InputError(f"{source}: a JSON object is needed, not {_kind(document)}")
     return document

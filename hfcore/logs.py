@@ -14,7 +14,7 @@ from time import gmtime
 from typing import TYPE_CHECKING
 
 from hfcore.errors import HfcoreError
-from hfcore.files import FILE_MODE, FileLock, make_private_folder
+from hfcore.files import FileLock, make_private_folder, open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ def _open_file(path: Path, most_bytes: int, kept: int) -> int:
         raise PermissionError
     if _is_full(path, most_bytes):
         _rotate(path, most_bytes, kept)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE_MODE)
+    return open_private(path, os.O_WRONLY | os.O_APPEND)
 
 
 def _is_full(path: Path, most_bytes: int) -> bool:

@@ -31,6 +31,7 @@ AllocationStrategy = Literal[
 OnDemandStrategy = Literal["lowestPrice", "prioritized"]
 Tenancy = Literal["default", "dedicated", "host"]
 InterfaceType = Literal["efa", "interface"]
+CheckStatus = Literal["ok", "warning", "error", "not checked"]
 
 
 class RequestKind(StrEnum):
@@ -622,7 +623,7 @@ class Check:
     """
 
     name: str
-    status: Literal["ok", "warning", "error", "not checked"]
+    status: CheckStatus
     message: str = ""
     hint: str = ""
 

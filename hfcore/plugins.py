@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from types import ModuleType
 
+    from hfcore.config import Settings
     from hfcore.context import Context
     from hfcore.models import Event, Machine, Release, Request, SubnetsWanted, Template
 
@@ -186,6 +187,15 @@ class Provider:
         """Call the hook of this name."""
         result = self._call("describe_offers", instance_types=instance_types, subnets=subnets, context=context)
         return self._checked("describe_offers", result, Offers)
+
+    def check_account(self, actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:
+        """Call the hook of this name."""
+        return self._several("check_account", Check, actions=actions, context=context)
+
+    def access_policy(self, plugins: tuple[ProviderInfo, ...], owner: str, settings: Settings | None) -> dict[str, Any]:
+        """Call the hook of this name, which the plug-in must have."""
+        result = self._call("access_policy", plugins=plugins, owner=owner, settings=settings)
+        return self._checked("access_policy", result, dict)
 
     def _call(self, hook: str, **arguments: object) -> object:
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not self._plugin]

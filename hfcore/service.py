@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfcore.journal import IntentFolder
     from hfcore.launching import Launching
     from hfcore.memory import FileMemory
-    from hfcore.models import Offers, SubnetsWanted, Template
+    from hfcore.models import Check, Offers, SubnetsWanted, Template
     from hfcore.plugins import Plugins
     from hfcore.polling import Polling
     from hfcore.reconciling import Reconciling
@@ -241,6 +241,16 @@ class Service:
         if unknown:
             raise InputError(f"there is no type {', '.join(unknown)} in {self.settings.region}")
         return provider.name, found
+
+    def checks(self) -> tuple[Check, ...]:
+        """Ask the clouds what `hfcore doctor` wants to know: the way to each and the rights there, then each template.
+
+        Raises:
+            ConfigError: There is no template file, or one can't be read.
+        """
+        from hfcore.checking import cloud_checks
+
+        return tuple(cloud_checks(self.settings, self._dispatch, self.plugins, self.templates.templates))
 
     @cached_property
     def reconciling(self) -> Reconciling:

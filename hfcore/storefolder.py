@@ -80,6 +80,14 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
+def owner_of(data: Path) -> str:
+    """Give the owner id of a store; empty where there is none that can be read."""
+    try:
+        return str(read_meta(data / META_FILE)["owner"])
+    except StoreUntrusted:
+        return ""
+
+
 def is_of_other_schema(path: Path) -> bool:
     """Tell whether `meta.json` can be read and says that the files are of a form that this hfcore does not know."""
     try:

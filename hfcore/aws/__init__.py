@@ -14,5 +14,7 @@ instances         describe, terminate, and AWS's instance as `models.Instance`
 discovery         `Discovery` from what was seen
 reclaims, owned   what AWS takes back; what is ours
 fleets, fleet_*   EC2 and Spot fleets that fill later: their terms, making, discovery, history, remainder, removal
+policy            the IAM policy that allows what plug-ins need
+access, checks    the way to AWS and its rights, and what a template names, for `hfcore doctor`
 validation        what is wrong with a template on any AWS API
 """

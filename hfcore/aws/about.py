@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 _OPERATIONS = """
     ec2:CreateLaunchTemplate ec2:DescribeImages ec2:DescribeInstanceStatus ec2:DescribeInstances
     ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates ec2:DescribeSpotInstanceRequests
-    ec2:DescribeFleets ec2:TerminateInstances sqs:DeleteMessageBatch sqs:ReceiveMessage ssm:GetParameter
-    sts:GetCallerIdentity ec2:DescribeInstanceTypes ec2:DescribeSubnets"""
-# Operations that IAM knows by the name of another one.
-_ALLOWED_BY = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
+    ec2:DeleteLaunchTemplate ec2:DescribeFleets ec2:TerminateInstances ec2:RunInstances
+    ec2:DescribeInstanceTypeOfferings ec2:DescribeInstanceTypes ec2:DescribeKeyPairs ec2:DescribePlacementGroups
+    ec2:DescribeSecurityGroups ec2:DescribeSubnets iam:GetInstanceProfile iam:GetRole sqs:DeleteMessageBatch
+    sqs:ReceiveMessage ssm:GetParameter sts:GetCallerIdentity"""
+ALLOWED_BY = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
+"""Operations that IAM knows by the name of another one."""
+
 # What AWS wants for those calls besides, in whatever API's name instances are launched.
-_PERMISSIONS = "ec2:CreateTags ec2:RunInstances iam:PassRole"
+_PERMISSIONS = "ec2:CreateTags iam:CreateServiceLinkedRole iam:PassRole"
 _FIELDS = """
     templateId maxNumber attributes providerApi fleetType imageId subnetId vmType vmTypes vmTypesOnDemand
     vmTypesPriority priceType rootDeviceVolumeSize volumeType iops instanceTags keyName securityGroupIds fleetRole
@@ -39,7 +42,7 @@ def aws_provider(
     name: str,
     summary: str,
     *,
-    operations: Iterable[str],
+    operations: Iterable[str] = (),
     permissions: Iterable[str] = (),
     ignored: Mapping[str, str] = EMPTY,
     refused: Mapping[str, str] = EMPTY,
@@ -57,7 +60,7 @@ def aws_provider(
         call_budgets: Its calls at most, in words, besides those of getReturnRequests.
     """
     called = {*_OPERATIONS.split(), *operations}
-    allowed = (_ALLOWED_BY.get(one, one) for one in called)
+    allowed = (ALLOWED_BY.get(one, one) for one in called)
     return ProviderInfo(
         name=name,
         hook_version=1,

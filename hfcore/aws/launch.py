@@ -47,6 +47,7 @@ def launch_data(
             `launchTemplateData`.
     """
     data: dict[str, Any] = {"MetadataOptions": {"HttpTokens": "required"}} | _base(template, base)
+    data["MetadataOptions"] = {"HttpTokens": "required"} | data["MetadataOptions"]
     if image_id:
         data["ImageId"] = image_id
     if template.key_name:

@@ -166,6 +166,13 @@ def planned(
     return name, (PlannedCall(service="ec2", operation="CreateLaunchTemplate", parameters=parameters),)
 
 
+def shown_data(context: Context, template: Template) -> Mapping[str, Any]:
+    """Give the data of the launch template that requests share, without user data; nothing is made."""
+    _, parameters, _ = _creation(context, template)
+    data: Mapping[str, Any] = parameters["LaunchTemplateData"]
+    return data
+
+
 def user_data(context: Context, template: Template, base: Mapping[str, Any] = EMPTY) -> bytes:
     """Give what machines start by: a template's script, or that in its own words or its base, with what is exported.
 

@@ -25,8 +25,20 @@ from hfcore.logs import log_bug
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GROUPS = ("config", "init", "machines", "plugins", "reconcile", "requests", "sandbox", "store", "templates")
-"""Modules of this package, each with a Typer application `app`, by the name of their group or command."""
+GROUPS = (
+    "config",
+    "doctor",
+    "iam-policy",
+    "init",
+    "machines",
+    "plugins",
+    "reconcile",
+    "requests",
+    "sandbox",
+    "store",
+    "templates",
+)
+"""Modules of this package, each with a Typer application `app`, by the name of their group or command (`-` is `_`)."""
 
 _ANYWHERE = "--provider, --output, --debug and --no-color may stand before or behind a command."
 _WITH_VALUE = ("--provider", "--output", "-o")
@@ -49,7 +61,8 @@ class _Groups(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the same
         if cmd_name in GROUPS:
-            self.commands[cmd_name] = typer.main.get_command(import_module(f"hfcore.cli.{cmd_name}").app)
+            module = import_module(f"hfcore.cli.{cmd_name.replace('-', '_')}")
+            self.commands[cmd_name] = typer.main.get_command(module.app)
             self.commands[cmd_name].name = cmd_name
         group = super().get_command(ctx, cmd_name)
         if group:

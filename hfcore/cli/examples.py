@@ -9,11 +9,13 @@ if TYPE_CHECKING:
 
 EXAMPLES: Mapping[str, str] = {
     "config show": "config show --provider /opt/hfcore/awsinst",
+    "doctor": "doctor --provider /opt/hfcore/awsinst",
     "hostfactory getAvailableTemplates": "hostfactory getAvailableTemplates --provider /opt/hfcore/awsinst",
     "hostfactory getRequestStatus": "hostfactory getRequestStatus -f in.json",
     "hostfactory getReturnRequests": "hostfactory getReturnRequests --data '{}'",
     "hostfactory requestMachines": "hostfactory requestMachines OnDemand-Small 2",
     "hostfactory requestReturnMachines": "hostfactory requestReturnMachines i-0123456789abcdef0",
+    "iam-policy": "iam-policy ASG RunInstances --provider /opt/hfcore/awsinst > policy.json",
     "init": "init --provider /opt/hfcore/awsinst --name awsinst",
     "machines list": "machines list --all -o json",
     "machines return": "machines return i-0123456789abcdef0 ip-10-0-58-4.ec2.internal --yes",

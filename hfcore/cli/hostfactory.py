@@ -199,7 +199,7 @@ def _input_text(options: VerbOptions) -> bytes | None:
 
 
 def _read_file(path: str) -> bytes:
-    from hfcore.hostfactory import MOST_BYTES
+    from hfcore.bounds import MOST_BYTES
 
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - at start-up, each import counts
@@ -209,7 +209,7 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_standard_input(options: VerbOptions) -> bytes:
-    from hfcore.hostfactory import MOST_BYTES
+    from hfcore.bounds import MOST_BYTES
 
     if sys.stdin is None or (sys.stdin.isatty() and not options.file):
         raise InputError(f"{options.verb} needs input", hint="give it by -f FILE, --data JSON, or by hand")

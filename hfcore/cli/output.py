@@ -43,6 +43,7 @@ _STYLES = {
     "warning": "yellow",
     "disabled": "dim",
     "kept": "dim",
+    "not checked": "dim",
     "stopped": "dim",
     "terminated": "dim",
     "error": "red",

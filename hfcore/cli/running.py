@@ -138,7 +138,11 @@ class Session:
 
     def plugins(self) -> Plugins:
         """Find the installed plug-ins, with the provider instance's settings where one is named."""
+        settings = self.settings()
+        return open_plugins(settings, open_log(settings, debug=self.debug)) if settings else self.plugins_alone()
+
+    def plugins_alone(self) -> Plugins:
+        """Find the installed plug-ins, none pinned or disabled, whatever instance is named."""
         import logging
 
-        settings = self.settings()
-        return open_plugins(settings, open_log(settings, debug=self.debug) if settings else logging.getLogger("hfcore"))
+        return open_plugins(None, logging.getLogger("hfcore"))

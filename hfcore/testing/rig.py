@@ -36,11 +36,13 @@ from hfcore.memory import FileMemory
 from hfcore.models import Machine, MachineStatus, Request, RequestStatus, Template
 from hfcore.plugins import cloud_clients
 from hfcore.testing.aws import IMAGE, AwsError, Fault, StrictAws, Timings, parse_faults
+from hfcore.testing.aws.protocol import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REGION = "us-east-1"
+CHANGED = ("ec2", "autoscaling")
 OWNER = "owner-1"
 LOG = logging.getLogger("hfcore.test")
 AT_ONCE = Timings(boot_seconds=0.0, shutdown_seconds=0.0, fill_seconds=0.0)
@@ -96,8 +98,9 @@ class AwsServer:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.aws.environment().items():
                 patch.setenv(name, value)
-            for service in ("ec2", "autoscaling", "ssm", "sts"):
+            for service in SERVICES:
                 self.clients(service, "patient")
+            for service in CHANGED:
                 for moment in ("before-call", "after-call"):
                     self.clients(service, "quick").meta.events.register(moment, self._die)
 

@@ -57,3 +57,10 @@ def test_every_request_status_is_in_the_table_of_the_storage_page() -> None:
     page = (DOCS / "storage.md").read_text()
     for status in models.RequestStatus:
         assert f"`{status}`" in page
+
+
+def test_what_aws_asks_for_without_a_call_is_told_where_the_policy_is() -> None:
+    page = (DOCS / "doctor.md").read_text()
+    rights = (ROOT / "tests" / "integration" / "test_rights.py").read_text()
+    for action in re.findall(r'^    "(\w+:\w+)": "checked', rights, re.MULTILINE):
+        assert f"`{action}`" in page

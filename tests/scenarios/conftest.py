@@ -12,6 +12,7 @@ import pytest
 
 from hfcore.testing.audit import audit
 from hfcore.testing.aws import StrictAws
+from hfcore.testing.rights import overstepped
 from hfcore.testing.site import CASES, Case, Document, ForkedSite
 from hfcore.testing.site import templates as templates_of
 
@@ -70,6 +71,7 @@ class Scene(ForkedSite):
         findings = audit(self.aws, self.data, datetime.now(UTC) + timedelta(seconds=self.ahead))
         assert not findings, "\n".join(map(str, findings))
         assert not self.aws.violations
+        assert not overstepped(self.aws.calls)
 
     def nothing_stands(self) -> None:
         """See that neither machine nor fleet nor group is left."""

@@ -23,6 +23,7 @@ import pytest
 
 from hfcore.testing import site as testing
 from hfcore.testing.aws import StrictAws
+from hfcore.testing.rights import overstepped
 from hfcore.testing.site import CASES, PROVIDER, Case, Document, Ran, judged
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def new_site(make_site: Callable[..., Site], tmp_path: Path) -> Iterator[Callabl
     for site in made:
         site.aws.stop()
     assert [site.aws.violations for site in made] == [[]] * len(made)
+    assert not any(overstepped(site.aws.calls) for site in made)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
 from hfcore.testing.aws import AwsError, DropConnection, Hook, StrictAws
+from hfcore.testing.aws.lookups import send
 
 if TYPE_CHECKING:
     from hfcore.testing.aws import Call
@@ -60,9 +61,55 @@ def test_an_operation_that_is_not_served_says_so(cloud: Cloud, refused: Refused)
 
 
 def test_a_parameter_that_is_not_served_is_refused_and_not_passed_over(cloud: Cloud, refused: Refused) -> None:
-    assert refused(cloud.run, DryRun=True) == "Unsupported"
     assert refused(cloud.ec2.describe_instance_status, IncludeAllInstances=True) == "Unsupported"
     assert cloud.live() == []
+
+
+def test_a_dry_run_of_a_launch_checks_what_it_names_and_makes_nothing(cloud: Cloud, refused: Refused) -> None:
+    assert refused(cloud.run, DryRun=True) == "DryRunOperation"
+    assert refused(cloud.run, DryRun=True, InstanceType="none.large") == "InvalidParameterValue"
+    assert refused(cloud.ec2.describe_instances, DryRun=True) == "DryRunOperation"
+    assert cloud.live() == []
+
+
+def test_what_is_not_allowed_is_refused_in_a_dry_run_too(cloud: Cloud, refused: Refused) -> None:
+    cloud.aws.faults.add("error:UnauthorizedOperation:DescribeInstances")
+    assert refused(cloud.ec2.describe_instances, DryRun=True) == "UnauthorizedOperation"
+
+
+def test_lookups_know_what_there_is_and_say_what_is_not(cloud: Cloud, refused: Refused) -> None:
+    iam, region = cloud.client("iam"), cloud.aws.region()
+    group = next(iter(region.security_groups))
+    found = cloud.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert [(one["GroupId"], one["VpcId"]) for one in found] == [(group, region.vpc_id)]
+    assert cloud.ec2.describe_key_pairs(KeyNames=["grid"])["KeyPairs"][0]["KeyName"] == "grid"
+    assert cloud.ec2.describe_placement_groups(GroupNames=["close"])["PlacementGroups"][0]["State"] == "available"
+    assert iam.get_instance_profile(InstanceProfileName="worker")["InstanceProfile"]["Roles"][0]["RoleName"] == "worker"
+    assert refused(cloud.ec2.describe_security_groups, GroupIds=["sg-00000000"]) == "InvalidGroup.NotFound"
+    assert refused(cloud.ec2.describe_subnets, SubnetIds=["subnet-00000000"]) == "InvalidSubnetID.NotFound"
+    assert refused(cloud.ec2.describe_key_pairs, KeyNames=["none"]) == "InvalidKeyPair.NotFound"
+    assert refused(cloud.ec2.describe_placement_groups, GroupNames=["none"]) == "InvalidPlacementGroup.Unknown"
+    assert refused(iam.get_role, RoleName="none") == "NoSuchEntity"
+    assert refused(iam.get_instance_profile, InstanceProfileName="none") == "NoSuchEntity"
+
+
+def test_types_are_offered_in_every_zone_but_where_it_is_said_otherwise(cloud: Cloud) -> None:
+    cloud.aws.region().not_offered.add(("m5.large", "us-east-1b"))
+    filters = [{"Name": "instance-type", "Values": ["m5.large"]}]
+    asked = {"LocationType": "availability-zone", "Filters": filters}
+    offered = cloud.ec2.describe_instance_type_offerings(**asked)["InstanceTypeOfferings"]
+    assert [one["Location"] for one in offered] == ["us-east-1a", "us-east-1c"]
+
+
+def test_a_message_comes_again_until_it_is_deleted(cloud: Cloud) -> None:
+    queue, where = cloud.client("sqs"), {"QueueUrl": f"{cloud.aws.endpoint_url}/123456789012/reclaims"}
+    send(cloud.aws.region(), "{}")
+    first, again = (queue.receive_message(**where)["Messages"] for _ in range(2))
+    assert [one["Body"] for one in first] == ["{}"]
+    assert first == again
+    entries = [{"Id": "0", "ReceiptHandle": first[0]["ReceiptHandle"]}]
+    assert [one["Id"] for one in queue.delete_message_batch(**where, Entries=entries)["Successful"]] == ["0"]
+    assert queue.receive_message(**where).get("Messages", []) == []
 
 
 @pytest.mark.parametrize("version", ["2016-11-15", "2011-01-01"])

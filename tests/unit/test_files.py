@@ -82,10 +82,12 @@ def test_the_umask_does_not_change_the_mode_of_what_we_write(tmp_path: Path) -> 
     before = os.umask(0o277)
     try:
         replace_file(tmp_path / "file", b"x")
-        make_private_folder(tmp_path / "a" / "b")
+        append_lines(tmp_path / "lines", b"x\n")
+        with FileLock(tmp_path / "lock", 0):
+            make_private_folder(tmp_path / "a" / "b")
     finally:
         os.umask(before)
-    assert mode(tmp_path / "file") == 0o600
+    assert [mode(tmp_path / name) for name in ("file", "lines", "lock")] == [0o600] * 3
     assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
 
 

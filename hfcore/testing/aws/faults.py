@@ -154,7 +154,7 @@ class Fault:
         if self.kind in {"reset", "timeout"}:
             longest = LONGEST_HOLD_SECONDS if self.value is None else self.value
             return DropConnection(longest if self.kind == "timeout" else 0.0)
-        code = self.code or CODES[self.kind][service]
+        code = self.code or CODES[self.kind].get(service, CODES[self.kind]["autoscaling"])
         status = self.status or next((status for status, codes in STATUSES.items() if code in codes.split()), 400)
         return AwsError(code, self.message or TEXTS[self.kind], status)
 

@@ -37,7 +37,7 @@ def _check_placement(region: Region, placed: Params, market: str) -> None:
     group, hosts = placed.get("GroupName"), {"HostId", "HostResourceGroupArn"} & placed.keys()
     if group and group not in region.placement_groups:
         raise AwsError("InvalidPlacementGroup.Unknown", f"The Placement Group '{group}' is unknown.")
-    if "PartitionNumber" in placed and region.placement_groups.get(group or "") != "partition":
+    if "PartitionNumber" in placed and region.placement_groups.get(group or "", {}).get("Strategy") != "partition":
         raise AwsError("InvalidParameterCombination", "A partition number needs a group of the strategy partition.")
     if hosts and placed.get("Tenancy", "host") != "host":
         raise AwsError("InvalidParameterCombination", f"{min(hosts)} can be used with the tenancy host alone.")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_FILTER_VALUES = 200
-SERVICES = ("ec2", "autoscaling", "ssm", "sts")
+SERVICES = ("ec2", "autoscaling", "ssm", "sts", "iam", "sqs")
+JSON_SERVICES = ("ssm", "sqs")
 Open = Any  # AWS documents are open: botocore's models say what is in them, not types
 Params = dict[str, Open]
 
@@ -186,7 +187,7 @@ def write_answer(service: str, operation: str, answer: Params, request_id: str) 
 def write_error(service: str, error: AwsError, request_id: str) -> str:
     """Serialise an error document in the service's protocol."""
     code, message = escape(error.code), escape(error.message)
-    if service == "ssm":
+    if service in JSON_SERVICES:
         return json.dumps({"__type": error.code, "message": error.message})
     if service == "ec2":
         inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"

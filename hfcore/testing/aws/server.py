@@ -12,7 +12,7 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from hfcore.testing.aws.protocol import SERVICES, AwsError, write_error
+from hfcore.testing.aws.protocol import JSON_SERVICES, SERVICES, AwsError, write_error
 from hfcore.testing.aws.world import ACCOUNT
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class _Connection(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep stderr for people: the calls are recorded."""
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Give the world's time: the header `Date` shows a caller how wrong its clock is."""
+        return super().date_time_string(self.server.aws.world.timeline.now() if timestamp is None else timestamp)
+
     def do_GET(self) -> None:
         self._control(self.path.removeprefix("/_control").strip("/"), "{}")
 
@@ -88,7 +92,8 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             target = self.headers.get("X-Amz-Target", "")
             status, text, call = self.server.aws.answer(service, region, body, target, account)
-            self._send(status, text, "application/x-amz-json-1.1" if service == "ssm" else "text/xml", call.request_id)
+            kind = "application/x-amz-json-1.1" if service in JSON_SERVICES else "text/xml"
+            self._send(status, text, kind, call.request_id)
         except DropConnection as drop:
             self.close_connection = True
             select.select([self.connection], [], [], drop.hold)  # until the caller gives up

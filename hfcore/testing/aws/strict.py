@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore import xform_name
 
-from hfcore.testing.aws import autoscaling, fleets, instances, templates
+from hfcore.testing.aws import autoscaling, fleets, instances, lookups, templates
 from hfcore.testing.aws.faults import Faults, Hook
 from hfcore.testing.aws.protocol import AwsError, Params, read_request, write_answer, write_error
 from hfcore.testing.aws.server import Server
@@ -30,6 +30,8 @@ SERVED = {
     "DescribeInstanceTypes",
     templates: "CreateLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate "
     "DescribeImages DescribeSubnets DescribeVpcs GetParameter GetCallerIdentity",
+    lookups: "DescribeKeyPairs DescribeSecurityGroups DescribePlacementGroups DescribeInstanceTypeOfferings "
+    "GetRole GetInstanceProfile ReceiveMessage DeleteMessageBatch",
     fleets: "CreateFleet RequestSpotFleet ModifyFleet",
     autoscaling: "CreateAutoScalingGroup DescribeAutoScalingGroups DescribeScalingActivities SuspendProcesses "
     "TerminateInstanceInAutoScalingGroup DeleteAutoScalingGroup",
@@ -38,7 +40,7 @@ OPERATIONS: dict[str, Callable[[Region, Params], Params]] = fleets.BOTH | {
     name: getattr(module, xform_name(name)) for module, names in SERVED.items() for name in names.split()
 }
 # Known to AWS, but looked at by nothing here: better refused than passed over.
-NOT_SERVED = {"DryRun", "IncludeAllInstances", "SpotInstanceRequestIds", "LaunchTemplateIds", "IncludeDeletedGroups"}
+NOT_SERVED = {"IncludeAllInstances", "SpotInstanceRequestIds", "LaunchTemplateIds", "IncludeDeletedGroups"}
 
 
 def _operation(call: Call) -> Callable[[Region, Params], Params]:
@@ -46,7 +48,14 @@ def _operation(call: Call) -> Callable[[Region, Params], Params]:
         raise AwsError("InvalidAction", f"The action {call.operation} is not valid for this web service.")
     if not NOT_SERVED.isdisjoint(call.parameters):
         raise AwsError("Unsupported", f"{', '.join(NOT_SERVED & call.parameters.keys())}: not served here.")
-    return OPERATIONS[call.operation]
+    return _rehearse if call.parameters.get("DryRun") else OPERATIONS[call.operation]
+
+
+def _rehearse(region: Region, params: Params) -> Params:
+    """Do what EC2 does of a DryRun: of a launch it checks what is named; all else is only whether it is allowed."""
+    if "MinCount" in params:
+        instances.resolve(region, params)
+    raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
 
 
 class StrictAws:

@@ -133,9 +133,12 @@ def describe_images(region: Region, params: Params) -> Params:
 
 
 def describe_subnets(region: Region, params: Params) -> Params:
-    """DescribeSubnets, by filters."""
+    """DescribeSubnets, by filters or by ids, of which one that is not there fails the whole call."""
     fields: Fields = {"state": lambda _: ["available"], "vpc-id": lambda one: [one.vpc_id]}
-    found = matching(region.subnets.values(), params, fields, lambda one: one.tags)
+    named = [
+        find(region.subnets, one, r"subnet-[0-9a-f]{8,17}", "InvalidSubnetID") for one in params.get("SubnetIds", ())
+    ]
+    found = matching(named or region.subnets.values(), params, fields, lambda one: one.tags)
     shown = [
         {
             "SubnetId": one.id,

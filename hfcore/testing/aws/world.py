@@ -156,10 +156,15 @@ class Region:
         self.vpc_id, self.security_groups = self._id("vpc", own), {self._id("sg", own): "default"}
         self.subnets = {one.id: one for one in (self._subnet(number, own) for number in range(3))}
         self.parameters = {AL2023: self._id("ami")}
-        self.placement_groups = {"grid-cluster": "cluster", "grid-partition": "partition"}
+        groups = {"close": "cluster", "grid-cluster": "cluster", "grid-partition": "partition"}
+        self.placement_groups = {one: {"Strategy": groups[one], "State": "available"} for one in groups}
         self.reservations, self.hosts = {self._id("cr", own): "active"}, {self._id("h", own): "available"}
-        root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available"}
+        root = {"RootDeviceName": "/dev/xvda", "RootDeviceType": "ebs", "State": "available", "Architecture": "x86_64"}
         self.images: dict[str, Params] = {one: {"ImageId": one, **root} for one in (IMAGE, self.parameters[AL2023])}
+        self.key_pairs = {"grid"}
+        self.not_offered: set[tuple[str, str]] = set()  # instance type and zone
+        self.instance_profiles, self.roles = {"worker": ("worker",)}, {"worker", "aws-ec2-spot-fleet-tagging-role"}
+        self.messages: dict[str, str] = {}
 
     @property
     def timings(self) -> Timings:

@@ -13,7 +13,7 @@ from hfcore_aws_runinstances import plugin, requests
 
 from hfcore.errors import CloudError, ConfigError, OutcomeUnknown
 from hfcore.hookspecs import PROVIDERS
-from hfcore.models import FaultKind, Release, RequestKind, Severity, SubnetsWanted
+from hfcore.models import FaultKind, Release, RequestKind, Severity
 from hfcore.plugins import Plugins, installed
 from hfcore.testing.aws import AwsError, StrictAws
 
@@ -548,34 +548,3 @@ def test_templates_are_validated_without_loading_an_sdk() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "[]"
-
-
-def test_the_operations_that_are_told_are_those_that_are_called(
-    go: Go,
-    context: Context,
-    new_request: NewRequest,
-    template: Template,
-    machine: NewMachine,
-    operations: Operations,
-) -> None:
-    spot = replace(template, price_type="spot", root_device_volume_size=20)
-    made = go(new_request(), spot)
-    request = after(new_request(), made)
-    machines = tuple(machine(one, price_type="spot") for one in request.machine_ids)
-    plugin.discover_instances((request,), context)
-    plugin.reclaimed_instances(machines, context)
-    plugin.owned_resources(context)
-    plugin.describe_offers(("m5.large",), SubnetsWanted(), context)
-    plugin.release_instances((Release(request=request, machines=machines, return_id="ret-1"),), context)
-
-    told = set(plugin.provider_info().operations)
-    called = {f"ec2:{operation}" for operation in operations()}
-    assert called <= told
-    assert told - called == {
-        "ssm:GetParameter",
-        "sqs:ReceiveMessage",
-        "sqs:DeleteMessageBatch",
-        "sts:GetCallerIdentity",
-        "ec2:DescribeFleets",
-        "ec2:DescribeLaunchTemplateVersions",
-    }

@@ -4,6 +4,8 @@ import base64
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from hfcore.aws import tags
 from hfcore.aws.launch import digest, launch_data
 from hfcore.models import Template
@@ -104,6 +106,22 @@ def test_the_fields_of_the_template_go_over_the_user_s_own_launch_template() -> 
             {"ResourceType": "volume", "Tags": [risk]},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "is_so"),
+    [
+        ({}, {"HttpTokens": "required"}),
+        ({"HttpPutResponseHopLimit": 2}, {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}),
+        ({"HttpTokens": "optional"}, {"HttpTokens": "optional"}),
+    ],
+)
+def test_imdsv2_is_required_unless_the_user_s_launch_template_says_otherwise_of_it(
+    said: dict[str, Any], is_so: dict[str, Any]
+) -> None:
+    data = launch_data(Template(template_id="t"), user_data=b"", tags={}, base={"MetadataOptions": said})
+
+    assert data["MetadataOptions"] == is_so
 
 
 def test_security_groups_go_into_the_network_interfaces_of_the_user_s_launch_template() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, launch_templates, native, offers, owned, queue, tags, validation
+from hfcore.aws import access, checks, finding, launch_templates, native, offers, owned, policy, queue, tags, validation
 from hfcore.aws.about import aws_provider
 from hfcore.hookspecs import hookimpl
 from hfcore.models import PlannedCall
@@ -32,7 +32,7 @@ INFO = aws_provider(
         "autoscaling:SuspendProcesses",
         "autoscaling:TerminateInstanceInAutoScalingGroup",
     ),
-    permissions=("autoscaling:CreateOrUpdateTags", "iam:CreateServiceLinkedRole"),
+    permissions=("autoscaling:CreateOrUpdateTags",),
     ignored=IGNORED,
     refused=REFUSED,
     call_budgets={
@@ -57,6 +57,9 @@ release_instances = hookimpl(ending.release_all)
 reclaimed_instances = hookimpl(groups.reclaimed)
 find_instances = finding.find_instances
 describe_offers = offers.describe_offers
+check = checks.check
+check_account = access.check_account
+access_policy = policy.access_policy
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

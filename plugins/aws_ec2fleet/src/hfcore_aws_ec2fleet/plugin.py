@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, fleet_terms, fleets, native, offers, owned, queue, reclaims, validation
+from hfcore.aws import (
+    access,
+    checks,
+    finding,
+    fleet_terms,
+    fleets,
+    native,
+    offers,
+    owned,
+    policy,
+    queue,
+    reclaims,
+    validation,
+)
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets, settled
 from hfcore.aws.remainders import buy_remainders
@@ -40,13 +53,11 @@ INFO = aws_provider(
     operations=(
         "ec2:CreateFleet",
         "ec2:DeleteFleets",
-        "ec2:DeleteLaunchTemplate",
         "ec2:DescribeFleetHistory",
         "ec2:DescribeFleetInstances",
         "ec2:DescribeFleets",
         "ec2:ModifyFleet",
     ),
-    permissions=("iam:CreateServiceLinkedRole",),
     ignored=IGNORED,
     refused=REFUSED,
     call_budgets={
@@ -67,6 +78,9 @@ release_instances = hookimpl(returns.release)
 reclaimed_instances = reclaims.reclaimed_instances
 find_instances = finding.find_instances
 describe_offers = offers.describe_offers
+check = checks.check
+check_account = access.check_account
+access_policy = policy.access_policy
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

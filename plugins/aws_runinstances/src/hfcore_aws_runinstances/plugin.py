@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfcore.aws import (
+    access,
+    checks,
     finding,
     instances,
     launch_templates,
@@ -12,6 +14,7 @@ from hfcore.aws import (
     native,
     offers,
     owned,
+    policy,
     queue,
     reclaims,
     tags,
@@ -60,7 +63,6 @@ REFUSED = {
 INFO = aws_provider(
     foreign.NAME,
     "Machines by EC2 RunInstances, on demand and Spot, pool by pool.",
-    operations=("ec2:RunInstances",),
     ignored=IGNORED,
     refused=REFUSED,
     call_budgets={
@@ -74,6 +76,9 @@ INFO = aws_provider(
 reclaimed_instances = reclaims.reclaimed_instances
 find_instances = finding.find_instances
 describe_offers = offers.describe_offers
+check = checks.check
+check_account = access.check_account
+access_policy = policy.access_policy
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

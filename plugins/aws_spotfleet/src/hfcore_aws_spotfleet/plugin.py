@@ -5,7 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hfcore.aws import finding, fleet_terms, fleets, instances, native, offers, owned, queue, reclaims, validation
+from hfcore.aws import (
+    access,
+    checks,
+    finding,
+    fleet_terms,
+    fleets,
+    instances,
+    native,
+    offers,
+    owned,
+    policy,
+    queue,
+    reclaims,
+    validation,
+)
 from hfcore.aws.about import aws_provider
 from hfcore.aws.fleet_discovery import discover_fleets
 from hfcore.aws.remainders import buy_remainders
@@ -41,13 +55,11 @@ INFO = aws_provider(
     "Machines by Spot Fleet requests, Spot and with a share on demand.",
     operations=(
         "ec2:CancelSpotFleetRequests",
-        "ec2:DeleteLaunchTemplate",
         "ec2:DescribeSpotFleetInstances",
         "ec2:DescribeSpotFleetRequestHistory",
         "ec2:DescribeSpotFleetRequests",
         "ec2:RequestSpotFleet",
     ),
-    permissions=("iam:CreateServiceLinkedRole",),
     refused=REFUSED,
     call_budgets={
         "request": "1 CreateLaunchTemplate and 1 RequestSpotFleet",
@@ -65,6 +77,9 @@ release_instances = instances.release_instances
 reclaimed_instances = reclaims.reclaimed_instances
 find_instances = finding.find_instances
 describe_offers = offers.describe_offers
+check = checks.check
+check_account = access.check_account
+access_policy = policy.access_policy
 receive_notices = queue.receive_notices
 forget_notices = queue.forget_notices
 remove_owned = owned.remove_owned

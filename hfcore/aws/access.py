@@ -1,0 +1,199 @@
+"""Own what can be said of the way to AWS without making anything: who asks, clock, endpoints, and what is allowed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from hfcore.aws import tags
+from hfcore.aws.calls import ask, each
+from hfcore.aws.errors import failures, fault
+from hfcore.errors import CloudError, HfcoreError
+from hfcore.hookspecs import hookimpl
+from hfcore.models import Check, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from hfcore.context import Context
+    from hfcore.models import CheckStatus, Fault
+
+MOST_SKEW, ODD_SKEW = 300.0, 30.0
+"""Seconds: AWS refuses what is signed more than five minutes off; who keeps time by NTP is never half a minute off."""
+
+SLOW = 1.0
+"""Seconds of a small question, from which an endpoint counts as slow."""
+
+POLICY = "attach the policy that `hfcore iam-policy` prints"
+
+_UNASKED = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT})
+_FLEET = "fleet-00000000-0000-0000-0000-000000000000"
+_SPOT_FLEET = "sfr-00000000-0000-0000-0000-000000000000"
+# What a question must name, so that it can be put to DryRun.
+_NAMING: Mapping[str, Mapping[str, Any]] = {
+    "DescribeFleetHistory": {"FleetId": _FLEET, "StartTime": 0},
+    "DescribeFleetInstances": {"FleetId": _FLEET},
+    "DescribeSpotFleetInstances": {"SpotFleetRequestId": _SPOT_FLEET},
+    "DescribeSpotFleetRequestHistory": {"SpotFleetRequestId": _SPOT_FLEET, "StartTime": 0},
+}
+_LAUNCH_TEMPLATE = "CreateLaunchTemplate"
+_WHY_NOT = {
+    "ec2": "EC2 decides by what they are done to, and there is nothing to try them on; launches are tried by template",
+    "autoscaling": "Auto Scaling has no DryRun",
+    "iam": "IAM has no DryRun",
+    "sqs": "SQS has no DryRun",
+    "ssm": "SSM has no DryRun; the images of templates are looked up",
+}
+
+
+def rehearse(context: Context, operation: str, parameters: Mapping[str, Any]) -> Fault | None:
+    """Put a call to EC2's DryRun; give what speaks against it, `None` if nothing does. Nothing is made or changed."""
+    from botocore import xform_name
+
+    try:
+        getattr(context.clients("ec2", "patient"), xform_name(operation))(**parameters, DryRun=True)
+    except failures() as error:
+        found = fault(error, operation)
+        return None if found.code == "DryRunOperation" else found
+    return None
+
+
+def refusal(name: str, found: Fault) -> Check:
+    """Give a fault as a check: what AWS could not be asked for now, is not checked."""
+    where = f" ({found.subject})" if found.subject else ""
+    status: CheckStatus = "not checked" if found.kind in _UNASKED else "error"
+    return Check(name=name, status=status, message=f"{found.code}{where}: {found.message}", hint=found.hint)
+
+
+@hookimpl
+def check_account(actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:
+    """Look at credentials, clock, endpoints and IAM actions; nothing but the first two where that fails."""
+    try:
+        who, when = _identity(context)
+    except HfcoreError as error:
+        when = _date(error.__cause__)
+        return (*_nobody(error), *((clock(context.clock.now(), when),) if when else ()))
+    region = f"account {who['Account']}, region {context.region}"
+    return (
+        Check(name="credentials", status="ok", message=str(who["Arn"])),
+        Check(name="account and region", status="ok", message=region),
+        clock(context.clock.now(), when),
+        *_endpoints(context, actions),
+        *permissions(context, actions),
+    )
+
+
+def _nobody(error: HfcoreError) -> tuple[Check, ...]:
+    """Say why it is not known who asks: AWS does not know the credentials, or can't be reached."""
+    name, told = "credentials", error.fault if isinstance(error, CloudError) else None
+    if told is None or told.kind not in _UNASKED:
+        message = f"{told.code}: {told.message}" if told else str(error)
+        return (Check(name=name, status="error", message=message, hint=error.hint or (told.hint if told else "")),)
+    unasked = Check(name=name, status="not checked", message="see endpoint sts")
+    return unasked, Check(name="endpoint sts", status="error", message=f"{told.code}: {told.message}", hint=told.hint)
+
+
+def _identity(context: Context) -> tuple[Mapping[str, Any], datetime | None]:
+    answer = ask(context, "sts", "GetCallerIdentity")
+    return answer, _dated(answer)
+
+
+def _date(error: BaseException | None) -> datetime | None:
+    return _dated(getattr(error, "response", None) or {})
+
+
+def _dated(answer: Mapping[str, Any]) -> datetime | None:
+    """Read when AWS answered, by its header `Date`."""
+    from email.utils import parsedate_to_datetime
+
+    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def clock(ours: datetime, aws: datetime | None) -> Check:
+    """Compare this host's clock with AWS's. Pure."""
+    if aws is None:
+        return Check(name="clock", status="not checked", message="AWS's answer has no Date")
+    off = (ours - aws).total_seconds()
+    size = abs(off)
+    way = "ahead of" if off > 0 else "behind"
+    message = "as AWS's" if size <= ODD_SKEW else f"{size:.0f} s {way} AWS's"
+    status: CheckStatus = "ok" if size <= ODD_SKEW else "warning" if size <= MOST_SKEW else "error"
+    hint = "" if status == "ok" else "keep time by NTP: run chronyd or systemd-timesyncd; see: chronyc tracking"
+    return Check(name="clock", status=status, message=message, hint=hint)
+
+
+def _endpoints(context: Context, actions: tuple[str, ...]) -> tuple[Check, ...]:
+    """Ask each service that the plug-ins need most a small question, twice: the first one opens the connection."""
+    questions = {"ec2": ("DescribeLaunchTemplates", {"MaxResults": 1})}
+    if "autoscaling:DescribeAutoScalingGroups" in actions:
+        questions["autoscaling"] = ("DescribeAutoScalingGroups", {"MaxRecords": 1})
+    return tuple(_endpoint(context, service, *question) for service, question in questions.items())
+
+
+def _endpoint(context: Context, service: str, operation: str, parameters: Mapping[str, Any]) -> Check:
+    name = f"endpoint {service}"
+    try:
+        ask(context, service, operation, parameters)
+        begun = time.perf_counter()
+        ask(context, service, operation, parameters)
+    except HfcoreError as error:
+        told = getattr(error, "fault", None)
+        if told is not None and told.kind is FaultKind.PERMISSION:
+            return Check(name=name, status="error", message=f"{told.code}: {operation} is not allowed", hint=POLICY)
+        return Check(name=name, status="error", message=str(error), hint=error.hint)
+    return latency(name, time.perf_counter() - begun)
+
+
+def latency(name: str, seconds: float) -> Check:
+    """Judge how long a small question takes. Pure."""
+    message = f"answers within {seconds * 1000:.0f} ms"
+    if seconds < SLOW:
+        return Check(name=name, status="ok", message=message)
+    return Check(name=name, status="warning", message=message, hint="look for a slow proxy, or use a VPC endpoint")
+
+
+def permissions(context: Context, actions: tuple[str, ...]) -> tuple[Check, ...]:
+    """Try by DryRun what EC2 lets be tried; what can't be tried is told by service, with the reason."""
+    by_service: dict[str, list[str]] = {}
+    for action in actions:
+        service, _, name = action.partition(":")
+        by_service.setdefault(service, []).append(name)
+    names = by_service.pop("ec2", [])
+    tried = [name for name in names if name.startswith("Describe") or name == _LAUNCH_TEMPLATE]
+    found = dict(zip(tried, each(lambda name: rehearse(context, name, _trial(context, name)), tried), strict=True))
+    rest = {"ec2": [name for name in names if name not in found], **by_service}
+    rest.pop("sts", None)  # needs no right
+    return (*_judged(found), *(_untried(service, rest[service]) for service in rest if rest[service]))
+
+
+def _trial(context: Context, name: str) -> Mapping[str, Any]:
+    if name != _LAUNCH_TEMPLATE:
+        return _NAMING.get(name, {})
+    its_tags = tags.specifications(tags.ours(context, "doctor"), "launch-template")
+    data = {"MetadataOptions": {"HttpTokens": "required"}}
+    return {"LaunchTemplateName": "hfcore-doctor", "LaunchTemplateData": data, "TagSpecifications": its_tags}
+
+
+def _judged(found: Mapping[str, Fault | None]) -> tuple[Check, ...]:
+    name = "IAM actions"
+    missing = sorted(f"ec2:{one}" for one, why in found.items() if why and why.kind is FaultKind.PERMISSION)
+    unsure = sorted(f"ec2:{one} ({why.code})" for one, why in found.items() if why and f"ec2:{one}" not in missing)
+    allowed = sum(why is None for why in found.values())
+    checks = [Check(name=name, status="ok", message=f"{allowed} tried by DryRun are allowed")] if allowed else []
+    if missing:
+        checks.append(Check(name=name, status="error", message=f"not allowed: {', '.join(missing)}", hint=POLICY))
+    if unsure:
+        checks.append(Check(name=name, status="not checked", message=f"EC2 answers otherwise: {', '.join(unsure)}"))
+    return tuple(checks)
+
+
+def _untried(service: str, names: list[str]) -> Check:
+    told = ", ".join(f"{service}:{name}" for name in sorted(names))
+    why = _WHY_NOT.get(service, "it has no DryRun")
+    return Check(name="IAM actions", status="not checked", message=f"{why}: {told}")
