@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,7 +18,7 @@ else:
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -43,6 +44,7 @@ _HINTS: Final = {
 }
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that can't sync a folder
+_SECOND_PATIENCE: Final = 0.05  # part of a lock's time limit that is waited once it has passed
 _PAUSE: Final = 0.01  # the same however long one waits: who has waited longest must not look least often
 _LOCKED_BYTE: Final = 1 << 20  # Windows locks bytes, and a locked byte can't be read: the pid stands before it
 
@@ -56,11 +58,19 @@ def not_writable(path: Path, error: OSError) -> StoreNotWritable:
 
 def untrusted(path: Path, what: str, *, hint: str = "") -> StoreUntrusted:
     """Give the error that says what is wrong with a file; its hint names the version before, if one is kept."""
-    if not hint and last_of(path).is_file():
+    if not hint and _is_file(last_of(path)):
         hint = (
             f"nothing was changed; the version before it is {last_of(path).name}: `hfcore store repair` takes it back"
         )
     return StoreUntrusted(f"{path} {what}", hint=hint or RESTORE_HINT)
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a file is there; one that may not be looked at is not, as far as its reader is concerned."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def read_json(path: Path, parse: Callable[[str], T]) -> T:
@@ -329,6 +339,34 @@ def refuse_foreign_owner(folder: Path) -> None:
         )
 
 
+class Patience:
+    """Locks that a verb takes again and again: who has once waited in vain does not wait as long from then on.
+
+    Args:
+        timeout: Seconds to wait at most for each, the first time.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = self._left = timeout
+
+    @contextmanager
+    def lock(self, path: Path) -> Iterator[None]:
+        """Hold the lock on a file.
+
+        Raises:
+            StoreLocked: Another holder kept it for too long.
+            StoreNotWritable: The file can't be made, opened or locked.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(FileLock(path, self._left))
+            except StoreLocked:
+                self._left = self._timeout * _SECOND_PATIENCE
+                raise
+            self._left = self._timeout
+            yield
+
+
 class FileLock:
     """A lock between processes, and between threads, on a file that stays: `with FileLock(path, timeout): …`.
 
@@ -354,6 +392,15 @@ class FileLock:
             StoreLocked: Another holder kept it for longer than the timeout.
             StoreNotWritable: The file can't be made, opened or locked.
         """
+        descriptor = self._locked()
+        while not _stands(descriptor, self._path):  # somebody has removed the file: others lock another one by now
+            _unlock(descriptor)
+            os.close(descriptor)
+            descriptor = self._locked()
+        self._descriptor = descriptor  # only the one who holds the lock gets here, so threads may share a FileLock
+        return self
+
+    def _locked(self) -> int:
         try:
             descriptor = open_private(self._path, os.O_RDWR)
         except OSError as error:
@@ -363,8 +410,7 @@ class FileLock:
         except BaseException:
             os.close(descriptor)
             raise
-        self._descriptor = descriptor  # only the one who holds the lock gets here, so threads may share a FileLock
-        return self
+        return descriptor
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -470,6 +516,14 @@ else:
 
     def _claim(descriptor: int, size: int) -> None:
         write_all(descriptor, bytes(size))
+
+
+def _stands(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

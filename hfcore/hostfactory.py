@@ -329,7 +329,7 @@ def _machine_ref(entry: object, number: int) -> MachineRef:
 
 def _kind(value: object) -> str:
     words = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
-    return words.get(type(value), "a number")
+    return "an empty text" if value == "" else words.get(type(value), "a number")
 
 
 def _shown(value: object) -> str:

@@ -11,6 +11,7 @@ import sys
 import zlib
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from json import JSONEncoder, loads
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from hfcore.context import Intent
 from hfcore.errors import StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import (
     FileLock,
+    Patience,
     make_private_folder,
     not_writable,
     read_json,
@@ -30,6 +32,7 @@ from hfcore.records import decode_time, encode_time, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -42,6 +45,10 @@ _END: Final = ".json"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # no dot: the first dot of a file name ends the request's id
 _STEP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _CLAIMS: Final = 256
+
+HUNG_AFTER: Final = timedelta(minutes=10)
+"""So long no call takes: Host Factory ends it after 5 minutes, and itself it is bounded to less."""
+
 _TEXTS: Final = ("request_id", "step", "call", "token", "process")
 
 
@@ -59,7 +66,7 @@ class IntentFolder:
         self._folder = folder
         self._owner = owner
         self._clock = clock
-        self._lock_timeout = lock_timeout
+        self._patience = Patience(lock_timeout)
 
     def begin(
         self, request_id: str, step: str, call: str, parameters: Mapping[str, Any], *, repeatable: bool = False
@@ -160,11 +167,11 @@ class IntentFolder:
     def _paths(self, request_id: str) -> list[Path]:
         return [self._folder / name for name in _names(self._folder) if name.partition(".")[0] == request_id]
 
-    def _writing(self) -> FileLock:
+    def _writing(self) -> AbstractContextManager[None]:
         """Give the lock under which a step is looked at and written, so that no outcome is overwritten by a replay."""
         make_private_folder(self._folder)
         refuse_foreign_owner(self._folder)
-        return FileLock(self._folder / _LOCK_FILE, self._lock_timeout)
+        return self._patience.lock(self._folder / _LOCK_FILE)
 
     def _take_over(self, intent: Intent) -> Intent:
         if intent.outcome is not None:
@@ -240,6 +247,15 @@ def begun_in(folder: Path) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in _names(folder))
 
 
+def damaged_in(folder: Path) -> list[Path]:
+    """Give the files of steps in a journal's folder that can't be read.
+
+    Raises:
+        StoreUntrusted: The folder can't be read.
+    """
+    return [path for path in (folder / name for name in sorted(_names(folder))) if _is_damaged(path)]
+
+
 def _names(folder: Path) -> list[str]:
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names are what is asked for
@@ -260,7 +276,9 @@ def this_process() -> str:
 
 
 def is_dead(process: str, *, begun_at: datetime, now: datetime, foreign_after: float) -> bool:
-    """Say whether the process that `this_process` named has ended.
+    """Say whether the process that `this_process` named has ended, or hangs for so long that it is not waited for.
+
+    Should that one ever go on, it sends its call with the token, or the name, that others have sent it with meanwhile.
 
     Args:
         process: Its name. One that can't be understood counts as one of another host.
@@ -268,6 +286,8 @@ def is_dead(process: str, *, begun_at: datetime, now: datetime, foreign_after: f
         now: The time.
         foreign_after: Seconds after which a process of another host, which can't be seen from here, counts as dead.
     """
+    if now - begun_at >= HUNG_AFTER:
+        return True
     host, boot_id, pid, start_time = _parts(process)
     if host != _host() or not pid.isdigit():
         return (now - begun_at).total_seconds() >= foreign_after
@@ -369,6 +389,14 @@ def _read_if_there(path: Path) -> Intent | None:
         if path.exists():
             raise
         return None
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        _read_if_there(path)
+    except StoreUntrusted:
+        return True
+    return False
 
 
 def _decode(text: str) -> Intent:

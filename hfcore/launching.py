@@ -102,7 +102,7 @@ class Launching:
         template = request.template
         if template is None:
             raise StoreUntrusted(f"request {request.request_id} is stored without its template")
-        if template.withheld and not self._journal.steps(request.request_id):
+        if template.withheld and not self._is_begun(request):
             error = _without_its_user_data(template)
             self._fail(request, error)
             raise error
@@ -181,9 +181,13 @@ class Launching:
         now, foreign_after = self._clock.now(), self._settings.foreign_after_sec
         return is_dead(intent.process, begun_at=intent.begun_at, now=now, foreign_after=foreign_after)
 
+    def _is_begun(self, request: Request) -> bool:
+        """Tell whether anything was asked for that could have made something of this request's own."""
+        return not all(intent.repeatable for intent in self._journal.steps(request.request_id))
+
     def give_up(self, request: Request) -> bool:
         """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be looked for."""
-        if not lifecycle.is_overdue(request, self._clock.now()) or self._journal.steps(request.request_id):
+        if not lifecycle.is_overdue(request, self._clock.now()) or self._is_begun(request):
             return False
         with self._store.transaction() as state:
             reason = "it was not asked for before its deadline"
@@ -273,7 +277,7 @@ class Launching:
 
     def _fail_unless_begun(self, request: Request, error: HfcoreError) -> None:
         """Keep open what broke off after the first cloud call, such as on a full disk: something may have been made."""
-        if self._journal.steps(request.request_id):
+        if self._is_begun(request):
             raise OutcomeUnknown(Fault(code=error.code, message=str(error))) from error
         self._fail(request, error)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hfcore import lifecycle, observing, worklist
-from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError
+from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError, StoreUntrusted
 from hfcore.findings import Findings, Looked
 from hfcore.journal import this_process
 from hfcore.models import RequestKind, RequestStatus
@@ -145,8 +145,12 @@ class Polling:
         if not self._tending.is_abandoned(request, found.at):
             found.note(request.request_id, "it is being created by another call")
             return False
-        if self._launching.give_up(request):
-            return True
+        try:
+            if self._launching.give_up(request):
+                return True
+        except StoreUntrusted as error:  # what was begun can't be read: what its tag shows decides
+            found.note(request.request_id, str(error))
+            return self._launching.stop_waiting(request)
         return self._look_for(request, found) or self._launching.stop_waiting(request)
 
     def _look_for(self, request: Request, found: Findings) -> bool:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hfcore import mending
 from hfcore.archive import Archive
-from hfcore.errors import StoreLocked, StoreUntrusted
+from hfcore.errors import StoreUntrusted
 from hfcore.files import (
     TEMPORARY,
-    FileLock,
+    Patience,
     make_private_folder,
     prove_room,
     refuse_foreign_owner,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from hfcore.models import Machine, Request
 
 _ROOM: Final = 256 * 1024  # bytes beyond what is stored, for what a request adds to the files, and for its intents
-_SECOND_PATIENCE: Final = 0.05  # part of the lock's time limit that is waited once it has passed
 _OTHER_TIMES: Final = "nothing was changed; `hfcore store check` names all that is wrong, `hfcore store repair` helps"
 
 
@@ -191,7 +190,7 @@ class TinyStore:
     def __init__(self, data: Path, *, owner: str, lock_timeout: float, month: str) -> None:
         self.owner = owner
         self.data = data
-        self._lock_timeout = self._patience = lock_timeout
+        self._patience = Patience(lock_timeout)
         self._archive = Archive(data / ARCHIVE_FOLDER, month=month)
 
     def read(self) -> State:
@@ -210,7 +209,7 @@ class TinyStore:
     def transaction(self) -> Iterator[State]:
         """See `Store.transaction`."""
         refuse_foreign_owner(self.data)
-        with self._lock():
+        with self._patience.lock(self.data / LOCK_FILE):
             state = _TinyState(self.data, self._archive, changeable=True)
             yield state
             state.commit()
@@ -231,18 +230,6 @@ class TinyStore:
         # The next commits write both files anew before the old ones go.
         prove_room(self.data, _size(self.data / STORAGE_FILE) + _size(self.data / MACHINES_FILE) + _ROOM)
         prove_room(journal, _ROOM)
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the lock. A verb takes it several times: who has once waited in vain does not wait as long again."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(FileLock(self.data / LOCK_FILE, self._patience))
-            except StoreLocked:
-                self._patience = self._lock_timeout * _SECOND_PATIENCE
-                raise
-            self._patience = self._lock_timeout
-            yield
 
 
 class _TinyState:

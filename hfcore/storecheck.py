@@ -303,7 +303,7 @@ def _intents(data: Path, clock: Clock) -> Iterator[tuple[str, Finding | None]]:
         try:
             journal.steps(key)
         except StoreUntrusted as error:
-            remedy = f"move the file away, then see what has the tag hfcore:request-id={key}"
+            remedy = f"`hfcore store repair --yes` moves the file away; see what has the tag hfcore:request-id={key}"
             yield key, Finding(where=JOURNAL_FOLDER, what=f"steps of {key}", problem=error.message, remedy=remedy)
         else:
             yield key, None

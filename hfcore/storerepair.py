@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcore import mending
@@ -26,6 +27,7 @@ from hfcore.files import (
     replace_file,
     untrusted,
 )
+from hfcore.journal import damaged_in
 from hfcore.models import Machine, MachineStatus, RequestKind
 from hfcore.records import (
     MACHINES,
@@ -56,7 +58,6 @@ from hfcore.storefolder import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from hfcore.records import Form
 
@@ -92,6 +93,7 @@ class _Plan:
         changed: The names of the files that are written.
         archive: The new content of the archive's files that lose lines.
         aside: What is taken out of files, by their names.
+        intents: The files of the journal that are put under another name.
         knows_less: Whether the cloud may have more afterwards than the records know of.
     """
 
@@ -103,6 +105,7 @@ class _Plan:
     changed: set[str] = field(default_factory=set)
     archive: dict[Path, bytes] = field(default_factory=dict)
     aside: dict[str, Any] = field(default_factory=dict)
+    intents: list[Path] = field(default_factory=list)
     knows_less: bool = False
     deeds: list[Deed] = field(default_factory=list)
 
@@ -142,7 +145,7 @@ def repair(data: Path, *, now: datetime, lock_timeout: float, set_aside: bool, d
         if not dry_run:
             _carry_out(plan)
             _tidy(private, left)
-    return Repaired(deeds=tuple(plan.deeds), set_aside=sum(len(each) for each in plan.aside.values()))
+    return Repaired(deeds=tuple(plan.deeds), set_aside=sum(map(len, (*plan.aside.values(), plan.intents))))
 
 
 def _plan(data: Path, now: datetime, *, set_aside: bool) -> _Plan:
@@ -157,6 +160,7 @@ def _plan(data: Path, now: datetime, *, set_aside: bool) -> _Plan:
         _set_aside(plan, MACHINES_FILE, MACHINES)
         _set_aside_strangers(plan)
         _set_aside_lines(plan)
+        _set_aside_intents(plan)
     _add_lost(plan)
     _mend(plan)
     if plan.knows_less:
@@ -230,6 +234,13 @@ def _bad(plan: _Plan, path: Path) -> Path:
 
 def _stamp(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S.%fZ}"
+
+
+def _set_aside_intents(plan: _Plan) -> None:
+    """Put steps that can't be read under another name: their requests then end by what their tags show."""
+    plan.intents = damaged_in(plan.data / JOURNAL_FOLDER)
+    for path in plan.intents:
+        plan.tell(place(path, plan.data), f"kept as {_bad(plan, path).name}: it can't be read")
 
 
 def _set_aside(plan: _Plan, name: str, form: Form[Any]) -> None:
@@ -340,13 +351,11 @@ def _mend(plan: _Plan) -> None:
 
 def _carry_out(plan: _Plan) -> None:
     """Write it all: what is kept and set aside first, then the mark, then the files in the order of every change."""
-    for name in sorted(plan.restored):
-        path = plan.data / name
-        try:
-            if path.exists():
-                keep_version(path, _bad(plan, path))
-        except OSError as error:
-            raise not_writable(_bad(plan, path), error) from error
+    for path in (plan.data / name for name in sorted(plan.restored)):
+        if path.exists():
+            _keep_bad(plan, path, keep_version)
+    for path in plan.intents:
+        _keep_bad(plan, path, Path.rename)
     if plan.aside:
         replace_file(plan.data / f"set-aside-{_stamp(plan.now)}.json", (to_json(plan.aside) + "\n").encode())
     if META_FILE in plan.changed:
@@ -358,6 +367,13 @@ def _carry_out(plan: _Plan) -> None:
         if name in plan.changed:
             new = NewFile(plan.data / name, format_records(plan.records[name], {}).encode())
             new.put(keep_last=name not in plan.restored)
+
+
+def _keep_bad(plan: _Plan, path: Path, keep: Callable[[Path, Path], object]) -> None:
+    try:
+        keep(path, _bad(plan, path))
+    except OSError as error:
+        raise not_writable(_bad(plan, path), error) from error
 
 
 def _private_mode(path: Path) -> int:

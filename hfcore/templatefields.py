@@ -146,7 +146,7 @@ Positive = Annotated[Whole, Field(ge=1)]
 Price = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False), Field(gt=0)]
 Ratio = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False), Field(ge=0, le=1)]
 Validity = Annotated[
-    int, BeforeValidator(_read_validity), WithJsonSchema({"type": "string", "pattern": r"^\d+:[0-5]\d$"})
+    int, BeforeValidator(_read_validity), WithJsonSchema({"type": "string", "pattern": r"^(?!0+:00$)\d{1,3}:[0-5]\d$"})
 ]
 UserData = Annotated[str, AfterValidator(_check_user_data)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), WithJsonSchema(_TEXT_OR_LIST)]
@@ -207,7 +207,7 @@ class TemplateFields(BaseModel):
     max_spot_price: Price | None = Field(
         default=None, description="Most US dollars for one unit and hour of Spot; LSF spells it spotPrice."
     )
-    spot_fleet_request_expiry: Positive | None = Field(
+    spot_fleet_request_expiry: Annotated[Whole, Field(ge=1, le=525_600)] | None = Field(
         default=None, description="Minutes until the request's deadline."
     )
     allocation_strategy: AllocationStrategy | None = Field(

@@ -71,11 +71,18 @@ def _hardware(template: Template, placed: Mapping[str, Any]) -> dict[str, Any]:
     """Build what says on what machines run: hardware, place, network cards."""
     said: dict[str, Any] = {
         "EbsOptimized": template.ebs_optimized,
-        "Placement": {**placed, **_placement(template)} or None,
+        "Placement": _over_placement(placed, _placement(template)) or None,
         "NetworkInterfaces": interfaces(template) or None,
         "CapacityReservationSpecification": _capacity_reservation(template.capacity_reservation),
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _over_placement(placed: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the template's words go over the launch template's; a group, or a host, is named in one way alone."""
+    dropped = {"GroupId"} if "GroupName" in ours else set()
+    dropped |= {"HostId", "HostResourceGroupArn"} if {"HostId", "HostResourceGroupArn"} & ours.keys() else set()
+    return {**{name: value for name, value in placed.items() if name not in dropped}, **ours}
 
 
 def _placement(template: Template) -> dict[str, Any]:
@@ -130,12 +137,13 @@ def _capacity_reservation(said: str | None) -> dict[str, Any] | None:
 
 
 def _base(template: Template, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of the user's data what each API's own call says: the market, and the types where they are named.
+    """Leave out of the user's data what is said otherwise: by each API's own call, or by a field of the template.
 
     User data is taken from it where the template has none (`launch_templates.user_data`).
     """
     named = template.vm_types or template.instance_requirements
     dropped = {"InstanceMarketOptions", *(("InstanceType", "InstanceRequirements") if named else ())}
+    dropped |= {"SecurityGroups"} if template.security_group_ids else set()
     return {key: value for key, value in base.items() if key not in dropped}
 
 
@@ -155,6 +163,8 @@ def _block_devices(template: Template, root: str, base: list[dict[str, Any]] | t
     }
     volume = {key: value for key, value in named.items() if value is not None}
     before: dict[str, Any] = next((mapping.get("Ebs", {}) for mapping in base if mapping.get("DeviceName") == root), {})
+    if template.volume_type not in (None, before.get("VolumeType")):  # its speed is that of another type
+        before = {name: value for name, value in before.items() if name not in ("Iops", "Throughput")}
     others = [mapping for mapping in base if mapping.get("DeviceName") != root]
     return [{"DeviceName": root, "Ebs": {**before, **volume}}, *others]
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hfcore
 from hfcore.aws import images, tags
-from hfcore.aws.calls import ask, is_late, once, repeat
+from hfcore.aws.calls import TOO_LATE, ask, is_late, once, repeat
 from hfcore.aws.errors import NotOurs, lost_launch_template
 from hfcore.aws.exports import exported
 from hfcore.aws.launch import digest, launch_data
 from hfcore.config import expanded
-from hfcore.errors import CloudError, ConfigError
+from hfcore.errors import CloudError, ConfigError, OutcomeUnknown
 from hfcore.models import EMPTY, Fault, FaultKind, PlannedCall
 from hfcore.withheld import SECRET, without_user_data
 
@@ -35,6 +35,7 @@ MOST_USER_DATA = 16 * 1024
 """Bytes of a start-up script, before it is encoded (EC2 user guide, user data)."""
 
 _STEP = "launch-template"
+_ANEW = "ask for the machines anew"
 _EXISTS = "InvalidLaunchTemplateName.AlreadyExistsException"
 _FIELDS = (
     "key_name",
@@ -79,6 +80,10 @@ def using(context: Context, request: Request, template: Template, launch: Callab
         return launch(shared(context, request, template))
 
 
+def _lost(template: Template) -> str:
+    return f"template {template.template_id}: its user data is stored nowhere, and can't be had again"
+
+
 def shared(context: Context, request: Request, template: Template) -> str:
     """Give the name of the launch template of this content; made if it is not known, in one call.
 
@@ -115,11 +120,20 @@ def own(context: Context, request: Request, template: Template) -> str:
     steps = context.journal.steps(request.request_id)
     if any(intent.step == _STEP and intent.outcome is not None for intent in steps):
         return name  # also where its user data can't be had any more
-    if not is_late(context, request.deadline):
+    until = request.deadline
+    if template.withheld:  # nothing is sent without it: what was begun is only looked for
+        until = context.clock.now()
+    elif not is_late(context, until):
         name, parameters, secret = _creation(context, template, request)
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
-    until = request.deadline
-    once(*place, keep=lambda _: {"name": name}, find=lambda _: _found(context, name), until=until, secret=secret)
+    try:
+        once(*place, keep=lambda _: {"name": name}, find=lambda _: _found(context, name), until=until, secret=secret)
+    except OutcomeUnknown as error:
+        raise (OutcomeUnknown(replace(error.fault, message=_lost(template))) if template.withheld else error) from error
+    except CloudError as error:
+        if template.withheld and error.fault.code == TOO_LATE.code:
+            raise ConfigError(_lost(template), hint=_ANEW) from error
+        raise
     return name
 
 
@@ -181,8 +195,7 @@ def user_data(context: Context, template: Template, base: Mapping[str, Any] = EM
             it is larger than EC2 takes (16 KiB before encoding).
     """
     if template.withheld:
-        message = f"template {template.template_id}: its user data is stored nowhere, and can't be had again"
-        raise ConfigError(message, hint="ask for the machines anew")
+        raise ConfigError(_lost(template), hint=_ANEW)
     encoded = template.launch_template_data.get(SECRET) or (template.user_data and base.get(SECRET)) or ""
     content = script(context, template)
     try:
@@ -281,11 +294,31 @@ def _creation(
     return name, {"LaunchTemplateName": name, **shown}, {"LaunchTemplateData": data}
 
 
+def users_interfaces(context: Context, template: Template) -> list[dict[str, Any]]:
+    """Give the network interfaces that come from the user's own launch template: a subnet is said inside these alone.
+
+    A numbered version never changes: it is asked for once.
+    """
+    version = template.launch_template_version or ""
+    if not template.launch_template_id or not template.subnet_id:
+        return []
+    key = f"interfaces:{context.region}:{template.launch_template_id}:{version}:{digest(template.security_group_ids)}"
+    known: list[dict[str, Any]] | None = context.memory.recall(key) if version.isdecimal() else None
+    if known is None:
+        data = launch_data(template, user_data=b"", tags={}, base=_base(context, template))
+        known = data.get("NetworkInterfaces", [])
+        context.memory.remember(key, known)
+    return known
+
+
 def _base(context: Context, template: Template) -> Mapping[str, Any]:
-    """Ask for the data of the user's own launch template, in the form in which one is made."""
-    if not template.launch_template_id:
-        return EMPTY
+    """Give the data of the user's own launch template, in the form in which one is made; asked for once a call."""
     version = template.launch_template_version or "$Default"
+    key = ("aws-users-template", context.region, context.endpoint, template.launch_template_id, version)
+    return context.cache.once(key, lambda: _asked(context, template, version)) if template.launch_template_id else EMPTY
+
+
+def _asked(context: Context, template: Template, version: str) -> Mapping[str, Any]:
     parameters = {"LaunchTemplateId": template.launch_template_id, "Versions": [version]}
     subject = f"{template.launch_template_id} version {version}"
     found = ask(context, "ec2", "DescribeLaunchTemplateVersions", parameters, subject)["LaunchTemplateVersions"]
@@ -293,7 +326,18 @@ def _base(context: Context, template: Template) -> Mapping[str, Any]:
         raise CloudError(Fault(code="NoSuchVersion", message=f"{subject} is not there", kind=FaultKind.GONE))
     model = context.clients("ec2", "patient").meta.service_model.shape_for("RequestLaunchTemplateData")
     known: dict[str, Any] = _pruned(found[0]["LaunchTemplateData"], model)
+    _refuse(known, template, subject)
     return known
+
+
+def _refuse(data: Mapping[str, Any], template: Template, subject: str) -> None:
+    """Refuse what of the user's launch template can't be honoured, and must not be left out."""
+    if data.get("DisableApiTermination"):
+        message = f"launchTemplateId {subject}: DisableApiTermination is on: hfcore could not end the machines"
+        raise ConfigError(message, hint="name a version without it")
+    if data.get("InstanceMarketOptions", {}).get("MarketType") == "spot" and template.price_type in (None, "ondemand"):
+        message = f"launchTemplateId {subject} says Spot, and the template buys on demand"
+        raise ConfigError(message, hint="say priceType spot, or name a version without InstanceMarketOptions")
 
 
 def _pruned(value: Any, shape: Any) -> Any:  # noqa: ANN401 - AWS's documents, and botocore's shapes

@@ -44,6 +44,7 @@ _FLEET = {
     "ValidUntil": _DEADLINE,
     "TerminateInstancesWithExpiration": _KEPT,
     "ExcessCapacityTerminationPolicy": _KEPT,
+    "ReplaceUnhealthyInstances": _KEPT,
     _CONFIGS: _OWN_TEMPLATE,
 }
 REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -100,6 +101,8 @@ REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "NewInstancesProtectedFromScaleIn": _KEPT,
         "CapacityRebalance": _KEPT,
         "MaxInstanceLifetime": _KEPT,
+        "HealthCheckType": _KEPT,
+        "AvailabilityZones": "subnetId says it",
         "DeletionProtection": "hfcore deletes the group once it is empty",
     },
 }

@@ -114,11 +114,9 @@ def _event(instance_id: str, event: Mapping[str, Any]) -> Reclaim:
 
 
 def _stopped(machines: Sequence[Machine], live: Seen) -> dict[str, Reclaim]:
-    """Find machines that AWS, not a person, has stopped."""
+    """Find machines that stop or are stopped, whoever did it: the grid has lost them."""
     known = (live.instances[machine.instance_id] for machine in machines if machine.instance_id in live.instances)
-    return {
-        one.instance_id: _ended(one) for one in known if one.status in _STOPPED and one.message.startswith("Server.")
-    }
+    return {one.instance_id: _ended(one) for one in known if one.status in _STOPPED}
 
 
 def _lost(machines: Sequence[Machine], live: Seen, context: Context) -> dict[str, Reclaim]:

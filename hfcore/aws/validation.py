@@ -121,9 +121,9 @@ def _machines(template: Template) -> Iterator[Problem]:
 
 def _storage(template: Template) -> Iterator[Problem]:
     kind = template.volume_type
-    if template.iops and kind not in _WITH_IOPS:
+    if template.iops and kind not in _WITH_IOPS and not (kind is None and template.launch_template_id):
         yield Problem(field="iops", message=f"needs volumeType {', '.join(_WITH_IOPS)}, which is {kind or 'not given'}")
-    if kind in _ALWAYS_IOPS and not template.iops:
+    if kind in _ALWAYS_IOPS and not (template.iops or template.launch_template_id):
         yield Problem(field="volumeType", message=f"{kind} needs iops")
 
 
@@ -145,7 +145,10 @@ def _prices(template: Template) -> Iterator[Problem]:
     price = template.price_type or "ondemand"
     if template.max_spot_price is not None and price == "ondemand":
         yield warning("maxSpotPrice", "has no effect: priceType is ondemand")
-    if template.vm_types_on_demand and price != "heterogeneous":
+    if template.vm_types_on_demand and price == "spot" and template.percent_on_demand:
+        message = "can't be held to: only heterogeneous has types of its own on demand"
+        yield Problem(field="vmTypesOnDemand", message=message, hint="let vmTypes have them, or leave them out")
+    elif template.vm_types_on_demand and price != "heterogeneous":
         yield warning("vmTypesOnDemand", "has no effect: priceType is not heterogeneous")
     unknown = sorted(template.vm_types_priority.keys() - template.vm_types.keys() - template.vm_types_on_demand.keys())
     if unknown:

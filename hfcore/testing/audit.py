@@ -284,6 +284,8 @@ def _ghosts(world: World, records: _Records) -> Iterator[Finding]:
         state = world.states.get(machine.instance_id, "unknown")
         if machine.status is MachineStatus.SHUTTING_DOWN and _is_followed(machine, records):
             continue
+        if machine.status in (MachineStatus.STOPPING, MachineStatus.STOPPED) and state == machine.status:
+            continue
         message = f"is stored as {machine.status}, and is {state} in AWS: a host that is not there is counted on"
         yield Finding(rule="ghost", subject=machine.instance_id, message=message)
 

@@ -12,7 +12,7 @@ from hfcore.cli.app import run
 from hfcore.cli.examples import EXAMPLES
 from hfcore.testing.aws import Fault
 from hfcore.testing.faults import fault_point
-from hfcore.testing.site import CASES
+from hfcore.testing.site import CASES, templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,10 @@ def told(scene: Scene, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     """Plant secrets wherever there may be some; give what was printed, to which a test adds."""
     (scene.conf / "boot.sh").write_text(f"#!/bin/sh\nexport TOKEN={MARKERS['script']}\n")
     more = base64.b64encode(f"#!/bin/sh\necho {MARKERS['data']}\n".encode()).decode()
-    scene.offer(userDataScript="boot.sh", userData=f"TOKEN={MARKERS['pairs']}", launchTemplateData={"UserData": more})
+    ways = ({"userDataScript": "boot.sh"}, {"launchTemplateData": {"UserData": more}})  # a template has one of them
+    planted = (one | ways[number % 2] for number, one in enumerate(templates(scene.aws)))
+    pairs = {"userData": f"TOKEN={MARKERS['pairs']}"}
+    scene.put("prov_templates.json", {"templates": [one | pairs for one in planted]})
     keys = {"aws_access_key_id": "AKIAAWS0123456789012", "aws_secret_access_key": MARKERS["filesecret"]}
     keys |= {"aws_session_token": MARKERS["filetoken"]}
     (scene.conf / "credentials").write_text(
@@ -143,7 +146,7 @@ def test_no_secret_is_told_or_kept_while_all_goes_well(
     scene.pass_time(60)
     call("getRequestStatus", asked(request_id, returned))
     sent = json.dumps([one.parameters for one in scene.aws.calls], default=str)
-    assert "script" in found_in(sent), "user data did reach AWS"
+    assert found_in(sent) & {"script", "data"}, "user data did reach AWS"
 
 
 def test_no_command_of_people_tells_a_secret(scene: Scene, call: Callable[..., dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ import pytest
 
 from hfcore import files
 from hfcore.errors import StoreLocked, StoreNotWritable, StoreUntrusted
-from hfcore.files import FileLock, append_lines, make_private_folder, refuse_foreign_owner, replace_file
+from hfcore.files import FileLock, Patience, append_lines, make_private_folder, refuse_foreign_owner, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,46 @@ def test_a_replaced_file_has_the_new_content_and_nobody_else_may_read_it(tmp_pat
     assert path.read_bytes() == b"new"
     assert mode(path) == 0o600
     assert [p.name for p in tmp_path.iterdir()] == ["storage.json"]
+
+
+def test_who_has_waited_for_a_lock_in_vain_does_not_wait_as_long_again(tmp_path: Path) -> None:
+    patience = Patience(1.0)
+    with FileLock(tmp_path / "lock", 0):
+        waited = []
+        for _ in range(3):
+            begun = time.monotonic()
+            with pytest.raises(StoreLocked), patience.lock(tmp_path / "lock"):
+                pass
+            waited.append(time.monotonic() - begun)
+    assert waited[0] >= 1.0
+    assert max(waited[1:]) < 0.9
+    with patience.lock(tmp_path / "lock"):
+        pass
+
+
+def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_file_that_all_others_see(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with ExitStack() as first:
+        first.enter_context(FileLock(path, 0))
+        path.unlink()
+        with FileLock(path, 0), pytest.raises(StoreLocked), FileLock(path, 0):
+            pass
+        waiting = FileLock(path, 5.0)
+        blocked = first.enter_context(ExitStack())
+        blocked.enter_context(FileLock(path, 0))
+        thread = threading.Thread(target=lambda: (time.sleep(0.2), path.unlink(), blocked.close()))
+        thread.start()
+        with waiting, pytest.raises(StoreLocked), FileLock(path, 0):
+            pass
+        thread.join()
+
+
+def test_what_may_not_be_looked_at_is_no_version_to_go_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    assert "can't be read" in str(files.untrusted(tmp_path / "meta.json", "can't be read: Permission denied"))
 
 
 def test_the_umask_does_not_change_the_mode_of_what_we_write(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from hfcore import journal
 from hfcore.errors import StoreError, StoreNotWritable, StoreUntrusted
-from hfcore.journal import IntentFolder, is_dead, this_process
+from hfcore.journal import HUNG_AFTER, IntentFolder, is_dead, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,8 +224,10 @@ def dead(process: str, *, after: float = 0.0) -> bool:
     return is_dead(process, begun_at=NOW, now=NOW + timedelta(seconds=after), foreign_after=DEAD_LATER)
 
 
-def test_this_process_lives() -> None:
-    assert not dead(this_process(), after=10 * DEAD_LATER)
+def test_this_process_lives_until_it_hangs_for_longer_than_any_call_takes() -> None:
+    limit = HUNG_AFTER.total_seconds()
+    assert not dead(this_process(), after=limit - 1)
+    assert dead(this_process(), after=limit)
 
 
 def test_a_killed_process_is_dead_even_before_its_parent_has_seen_it() -> None:

@@ -254,7 +254,7 @@ HARMS: dict[Callable[[TinyStore], None], tuple[str, str]] = {
     other_schema: ("meta.json", ""),
 }
 BY_REPAIR = (unnamed, unreturned, lost_machine, half_archived, open_to_others, leftover, leftover_of_an_intent)
-BY_SETTING_ASIDE = (bad_line, cut_line, nobodys_machine)
+BY_SETTING_ASIDE = (bad_line, cut_line, nobodys_machine, bad_intent)
 
 
 @pytest.mark.parametrize("harm", HARMS)

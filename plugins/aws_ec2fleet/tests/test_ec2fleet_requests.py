@@ -317,8 +317,6 @@ def by_file(folder: Path, content: str, **changed: object) -> tuple[Template, An
             "ec2FleetConfig.Overrides: m5.large of weight 2: hfcore counts it as 1",
         ),
         ('{"SpotOptons": {}}', "ec2FleetConfig.SpotOptons: is no member of CreateFleetRequest (did you mean"),
-        ("[]", "must hold an object of CreateFleet's parameters"),
-        ("{", "is not JSON"),
     ],
 )
 def test_what_a_file_must_not_say_is_an_error_and_nothing_is_sent(tmp_path: Path, content: str, why: str) -> None:
@@ -331,6 +329,17 @@ def test_what_a_file_must_not_say_is_an_error_and_nothing_is_sent(tmp_path: Path
     with pytest.raises(ConfigError) as error:
         config_file.read(context, its)
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize(("content", "why"), [("[]", "must hold an object of CreateFleet's"), ("{", "is not JSON")])
+def test_a_half_written_file_takes_no_template_from_the_list_and_nothing_is_sent(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    its, context = by_file(tmp_path, content)
+    (found,) = config_file.problems(context, its)
+    assert (found.passing, found.severity) == (True, Severity.WARNING)
+    with pytest.raises(ConfigError, match=why):
+        config_file.read(context, its)
 
 
 def test_what_a_file_only_repeats_is_left_out(tmp_path: Path) -> None:

@@ -133,6 +133,35 @@ def test_security_groups_go_into_the_network_interfaces_of_the_user_s_launch_tem
     assert "SecurityGroupIds" not in data
 
 
+@pytest.mark.parametrize(
+    ("fields", "base", "sent"),
+    [
+        ({"volume_type": "gp2"}, {"VolumeType": "io1", "Iops": 500, "Throughput": 9}, {"VolumeType": "gp2"}),
+        ({"volume_type": "io1"}, {"VolumeType": "io1", "Iops": 500}, {"VolumeType": "io1", "Iops": 500}),
+        ({"iops": 5000}, {"VolumeType": "gp3", "Iops": 500}, {"VolumeType": "gp3", "Iops": 5000}),
+    ],
+)
+def test_the_speed_of_a_volume_of_another_type_does_not_stay(
+    fields: dict[str, Any], base: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    mappings = {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": base}]}
+    template = Template(template_id="t", **fields)
+    data = launch_data(template, root_device="/dev/xvda", user_data=b"", tags={}, base=mappings)
+
+    assert data["BlockDeviceMappings"][0]["Ebs"] == sent | {"DeleteOnTermination": True}
+
+
+def test_what_the_user_s_launch_template_names_otherwise_gives_way_to_the_template_s_fields() -> None:
+    base = {"SecurityGroups": ["wide-open"], "Placement": {"GroupId": "pg-1", "HostId": "h-1", "Affinity": "host"}}
+    fields: dict[str, Any] = {"placement_group_name": "close", "host_resource_group_arn": "arn:aws:x:1"}
+    template = Template(template_id="t", security_group_ids=("sg-1",), **fields)
+    data = launch_data(template, user_data=b"", tags={}, base=base)
+
+    assert "SecurityGroups" not in data
+    assert data["SecurityGroupIds"] == ["sg-1"]
+    assert data["Placement"] == {"GroupName": "close", "HostResourceGroupArn": "arn:aws:x:1", "Affinity": "host"}
+
+
 def test_a_type_of_the_user_s_launch_template_stays_where_the_template_names_none() -> None:
     data = launch_data(Template(template_id="t"), user_data=b"", tags={}, base={"InstanceType": "t3.micro"})
 

@@ -262,6 +262,27 @@ def test_a_numbered_version_of_the_user_s_launch_template_is_asked_for_once(
     assert operations().count("CreateLaunchTemplate") == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"DisableApiTermination": True}, "could not end the machines"),
+        ({"InstanceMarketOptions": {"MarketType": "spot"}}, "the template buys on demand"),
+    ],
+)
+def test_what_of_a_user_s_own_launch_template_would_mean_something_else_is_refused(
+    new_context: Callable[..., Context],
+    new_request: Callable[..., Request],
+    template: Template,
+    data: dict[str, Any],
+    why: str,
+) -> None:
+    ec2 = new_context().clients("ec2", "quick")
+    made = ec2.create_launch_template(LaunchTemplateName="users-own", LaunchTemplateData=data)
+    based = replace(template, launch_template_id=made["LaunchTemplate"]["LaunchTemplateId"])
+    with pytest.raises(ConfigError, match=why):
+        launch_templates.shared(new_context(), new_request(1), based)
+
+
 def test_what_an_answer_has_and_a_request_must_not_is_left_out(context: Context) -> None:
     shape = context.clients("ec2", "patient").meta.service_model.shape_for("RequestLaunchTemplateData")
     answered = {

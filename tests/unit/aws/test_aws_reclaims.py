@@ -171,16 +171,14 @@ def test_a_machine_without_our_tag_is_not_told(
 
 
 @pytest.mark.parametrize(
-    ("code", "named"), [("Server.SpotInstanceShutdown", True), ("Client.UserInitiatedShutdown", False)]
+    "code", ["Server.SpotInstanceShutdown", "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"]
 )
-def test_a_machine_that_aws_has_stopped_is_told_and_one_that_a_person_has_stopped_is_not(
+def test_a_machine_that_is_stopped_is_told_whoever_has_stopped_it(
     context: Context,
     launched: Callable[..., list[str]],
     machine: Callable[..., Machine],
     strict_aws: StrictAws,
     code: str,
-    *,
-    named: bool,
 ) -> None:
     stopped, runs = launched(2)
     with strict_aws.locked() as world:
@@ -188,6 +186,4 @@ def test_a_machine_that_aws_has_stopped_is_told_and_one_that_a_person_has_stoppe
 
     found = reclaimed_instances([machine(one) for one in (stopped, runs)], context)
 
-    assert [(one.instance_id, one.code, one.status) for one in found] == (
-        [(stopped, code, MachineStatus.STOPPED)] if named else []
-    )
+    assert [(one.instance_id, one.code, one.status) for one in found] == [(stopped, code, MachineStatus.STOPPED)]

@@ -54,7 +54,8 @@ def problems(context: Context, template: Template) -> Iterator[Problem]:
     try:
         yield from _problems(template, _content(context, template))
     except ConfigError as error:
-        yield Problem(field=_FIELD, message=error.message, hint=error.hint, passing=True)
+        warning = Severity.WARNING  # it may be half written
+        yield Problem(field=_FIELD, message=error.message, severity=warning, hint=error.hint, passing=True)
 
 
 def _problems(template: Template, said: Mapping[str, Any]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from hfcore.aws import shortages, tags
 from hfcore.aws.calls import ask, once
 from hfcore.aws.errors import as_fault, lost_launch_template
 from hfcore.aws.instances import weights
-from hfcore.aws.launch_templates import using
+from hfcore.aws.launch_templates import users_interfaces, using
 from hfcore.errors import CloudError, HfcoreError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind, Instance, Provisioned
 from hfcore_aws_runinstances.requests import instances, keep, less, parts, pools, run_instances
@@ -129,6 +129,7 @@ class Launch:
     def _launch(self, launch_template: str) -> None:
         self.launch_template = launch_template or self.launch_template
         its_tags = tags.of_instances(self.context, self.template, self.request.request_id)
+        cards = users_interfaces(self.context, self.template)
         going = True
         while going and self.pool < len(self.order):
             pool = self.pools[self.order[self.pool]]
@@ -136,7 +137,7 @@ class Launch:
                 self.pool += 1
                 continue
             count = pool.machines(self.left[pool.part])
-            going = self._attempt(run_instances(pool, count, self.template, launch_template, its_tags))
+            going = self._attempt(run_instances(pool, count, self.template, launch_template, its_tags, cards=cards))
         self.given_up = self.given_up or (self._lacks and self.pool >= len(self.order))
 
     @property

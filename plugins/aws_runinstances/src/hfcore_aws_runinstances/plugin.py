@@ -165,11 +165,12 @@ def plan(request: Request, template: Template, context: Context) -> tuple[Planne
     """Give the calls of `provision`, as they are if the first pool of each part has all of it."""
     name, calls = launch_templates.planned(context, template)
     its_tags = tags.of_instances(context, template, request.request_id)
+    cards = launch_templates.users_interfaces(context, template)
     left: Sequence[float] = parts(template, request.target)
     for pool in pools(template):
         while left[pool.part] > 0:
             count = pool.machines(left[pool.part])
-            parameters = run_instances(pool, count, template, name, its_tags)
+            parameters = run_instances(pool, count, template, name, its_tags, cards=cards)
             calls = (*calls, PlannedCall(service="ec2", operation="RunInstances", parameters=parameters))
             left = less(left, pool.part, count * pool.weight)
     return calls

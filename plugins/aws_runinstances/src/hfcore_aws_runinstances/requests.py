@@ -86,7 +86,13 @@ def _pools_of(template: Template, types: Mapping[str, int], *, part: int, spot: 
 
 
 def run_instances(
-    pool: Pool, count: int, template: Template, launch_template: str, tags: Mapping[str, str]
+    pool: Pool,
+    count: int,
+    template: Template,
+    launch_template: str,
+    tags: Mapping[str, str],
+    *,
+    cards: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Build RunInstances' parameters, without its token: as many as there are, up to `count`.
 
@@ -96,6 +102,7 @@ def run_instances(
         template: The template.
         launch_template: Name of the launch template, which says the rest.
         tags: Tags of instances, volumes and Spot requests.
+        cards: Network interfaces that the launch template has from the user's own one.
     """
     tagged = ("instance", "volume", *(["spot-instances-request"] if pool.spot else []))
     parameters: dict[str, Any] = {
@@ -106,9 +113,9 @@ def run_instances(
     }
     if pool.instance_type:
         parameters["InstanceType"] = pool.instance_type
-    cards = interfaces(template)
+    cards = interfaces(template) or cards
     if pool.subnet_id and cards:  # EC2 refuses a subnet of the instance beside network interfaces
-        parameters["NetworkInterfaces"] = [one | _in_subnet(one, pool.subnet_id) for one in cards]
+        parameters["NetworkInterfaces"] = [{**one, **_in_subnet(one, pool.subnet_id)} for one in cards]
     elif pool.subnet_id:
         parameters["SubnetId"] = pool.subnet_id
     if pool.spot:
