@@ -182,8 +182,9 @@ class Launching:
         return is_dead(intent.process, begun_at=intent.begun_at, now=now, foreign_after=foreign_after)
 
     def _is_begun(self, request: Request) -> bool:
-        """Tell whether anything was asked for that could have made something of this request's own."""
-        return not all(intent.repeatable for intent in self._journal.steps(request.request_id))
+        """Tell whether something was made, or asked for by a call that must not be sent twice."""
+        steps = self._journal.steps(request.request_id)
+        return any(intent.outcome is not None or not intent.repeatable for intent in steps)
 
     def give_up(self, request: Request) -> bool:
         """Fail an overdue request of which nothing was begun; tell if so. What was begun is to be looked for."""

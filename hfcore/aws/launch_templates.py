@@ -94,7 +94,7 @@ def shared(context: Context, request: Request, template: Template) -> str:
         ConfigError: The start-up script can't be read.
     """
     key, base = _known(context, template)
-    if name := context.memory.recall(key):
+    if name := context.memory.recall(key) or (template.withheld and _made(context, request)):
         return str(name)
     name, parameters, secret = _creation(context, template, base=base)
     # The name is a hash of the content, our owner tag included: what has it already is what we want.
@@ -102,6 +102,12 @@ def shared(context: Context, request: Request, template: Template) -> str:
     repeat(*place, secret=secret, accept=(_EXISTS,))
     context.memory.remember(key, name)
     return name
+
+
+def _made(context: Context, request: Request) -> str:
+    """Give the name of the launch template that was made for a request before, by a call that has died since."""
+    steps = (one for one in context.journal.steps(request.request_id) if one.step == _STEP and one.outcome is not None)
+    return next((str(one.parameters["LaunchTemplateName"]) for one in steps), "")
 
 
 def own_name(request: Request) -> str:
@@ -117,8 +123,7 @@ def own(context: Context, request: Request, template: Template) -> str:
         ConfigError: The start-up script can't be read.
     """
     name, parameters, secret = own_name(request), EMPTY, EMPTY
-    steps = context.journal.steps(request.request_id)
-    if any(intent.step == _STEP and intent.outcome is not None for intent in steps):
+    if _made(context, request):
         return name  # also where its user data can't be had any more
     until = request.deadline
     if template.withheld:  # nothing is sent without it: what was begun is only looked for

@@ -98,7 +98,9 @@ class LsfSite(ForkedSite):
     lsf = True
 
 
-@pytest.mark.parametrize("point", ["intent-written:after", "call-answered:before", "call-answered:after"])
+@pytest.mark.parametrize(
+    "point", ["intent-written:after", "call-answered:before", "call-answered:after", "intent-closed:after"]
+)
 @pytest.mark.parametrize("name", ["RunInstances", "ASG", "EC2Fleet-instant", "EC2Fleet-request", "SpotFleet"])
 def test_a_request_whose_own_user_data_died_with_its_process_fails_with_the_reason(
     site: ForkedSite, name: str, point: str
