@@ -168,7 +168,11 @@ class TemplateFields(BaseModel):
         pattern=r"^[0-9A-Za-z_-]{1,64}$", description="Name of the template: at most 64 letters, digits, - and _."
     )
     max_number: Whole = Field(
-        default=-1, ge=-1, le=10_000, description="Most units alive at once; -1 is no limit, 0 refuses every request."
+        default=-1,
+        ge=-1,
+        le=10_000,
+        description="Most units asked for, of what lives and is expected; with weights more may live, as a request's last "
+        "machine may be larger than what was missing; -1 is no limit, 0 refuses every request.",
     )
     attributes: Attributes = Field(
         default={},
