@@ -171,8 +171,8 @@ class TemplateFields(BaseModel):
         default=-1,
         ge=-1,
         le=10_000,
-        description="Most units asked for, of what lives and is expected; with weights more may live, as a request's last "
-        "machine may be larger than what was missing; -1 is no limit, 0 refuses every request.",
+        description="Most units that live or are expected, but for what a last machine of more weight brings besides; "
+        "-1 is no limit, 0 refuses every request.",
     )
     attributes: Attributes = Field(
         default={},
