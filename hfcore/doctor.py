@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hfcore import storecheck
-from hfcore.errors import HfcoreError, StoreLocked, StoreUntrusted
+from hfcore.errors import HfcoreError, StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import FileLock, remove_quietly, temporary_path
 from hfcore.journal import IntentFolder, is_dead
 from hfcore.models import Check, Severity
@@ -218,7 +218,7 @@ def store(data: Path, clock: Clock) -> Check:
         if not is_there(data):
             return Check(name="store", status="not checked", message=_EMPTY_STORE)
         report = storecheck.check(data, clock=clock)
-    except StoreUntrusted as error:
+    except StoreError as error:
         return Check(name="store", status="error", message=str(error), hint=error.hint)
     if not report.findings:
         told = f"{report.requests} requests, {report.machines} machines, {report.archived} archived"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,7 @@ def is_there(data: Path) -> bool:
 
     Raises:
         StoreUntrusted: It can't be looked at.
+        StoreNotWritable: The same, because it is another user's.
     """
     try:
         data.lstat()
@@ -52,6 +54,9 @@ def is_there(data: Path) -> bool:
         return False
     except OSError as error:
         raise untrusted(data, f"can't be looked at: {error.strerror}") from error
+    if not os.access(data, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        refuse_foreign_owner(data)
+        raise untrusted(data, "can't be looked at: its mode forbids it")
     return True
 
 

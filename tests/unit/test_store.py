@@ -16,6 +16,7 @@ from hfcore.archive import encode_entry
 from hfcore.errors import StoreError, StoreLocked, StoreNotWritable, StoreUntrusted
 from hfcore.models import Machine, MachineStatus, Request, RequestKind, RequestStatus
 from hfcore.store import TinyStore, open_store
+from hfcore.storefolder import refuse_if_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -446,6 +447,20 @@ def test_reading_needs_neither_the_lock_nor_the_right_to_write(
     with pytest.raises(StoreNotWritable, match="#424242"):
         filled.check_writable()
     assert snapshot(filled.data) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_another_user_who_may_not_even_read_is_told_whose_the_store_is(filled: TinyStore) -> None:
+    for folder in filled.data.parents[:3]:
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        for look in (opened, refuse_if_absent):
+            with pytest.raises(StoreNotWritable, match="belongs to user root") as caught:
+                look(filled.data)
+            assert "sudo -u root" in caught.value.hint
+    finally:
+        os.seteuid(0)
 
 
 def test_a_transaction_waits_no_longer_than_the_lock_timeout(filled: TinyStore) -> None:
