@@ -13,6 +13,7 @@ from hfcore.files import (
     make_private_folder,
     not_writable,
     read_json,
+    refuse_foreign_owner,
     remove_quietly,
     replace_file,
     sync_folder,
@@ -54,7 +55,7 @@ def is_there(data: Path) -> bool:
         return False
     except OSError as error:
         raise untrusted(data, f"can't be looked at: {error.strerror}") from error
-    if not os.access(data, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+    if data.is_dir() and not os.access(data, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         refuse_foreign_owner(data)
         raise untrusted(data, "can't be looked at: its mode forbids it")
     return True

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -451,16 +453,17 @@ def test_reading_needs_neither_the_lock_nor_the_right_to_write(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_another_user_who_may_not_even_read_is_told_whose_the_store_is(filled: TinyStore) -> None:
-    for folder in filled.data.parents[:3]:
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        for look in (opened, refuse_if_absent):
-            with pytest.raises(StoreNotWritable, match="belongs to user root") as caught:
-                look(filled.data)
-            assert "sudo -u root" in caught.value.hint
-    finally:
-        os.seteuid(0)
+    with TemporaryDirectory() as folder:  # pytest's own may not be entered by others
+        Path(folder).chmod(0o755)
+        data = Path(shutil.copytree(filled.data, Path(folder) / "data"))
+        os.seteuid(65534)
+        try:
+            for look in (opened, refuse_if_absent):
+                with pytest.raises(StoreNotWritable, match="belongs to user root") as caught:
+                    look(data)
+                assert "sudo -u root" in caught.value.hint
+        finally:
+            os.seteuid(0)
 
 
 def test_a_transaction_waits_no_longer_than_the_lock_timeout(filled: TinyStore) -> None:
