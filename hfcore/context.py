@@ -53,6 +53,7 @@ class Intent:
         token: Idempotency token, the same for each replay of the step.
         begun_at: When it was begun; of a replayed one, when it was begun the last time before.
         outcome: What the cloud answered, as the plug-in wrote it down; `None` while that is open.
+        done_at: When that was written down.
         process: Who began it: host, boot id, pid and the pid's start time.
         replayed: True where `begin` found the step open from before: it may have reached the cloud already.
         repeatable: Whether it may be sent any number of times, and is found anew in the records where it is needed.
@@ -65,6 +66,7 @@ class Intent:
     token: str
     begun_at: datetime
     outcome: Mapping[str, Any] | None = None
+    done_at: datetime | None = None
     process: str = ""
     replayed: bool = False
     repeatable: bool = False

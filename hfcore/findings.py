@@ -40,6 +40,7 @@ class Findings:
         discoveries: What the plug-ins showed, by the id of the question.
         questions: What was asked about, by the id of the question; a return is asked about in several parts.
         released: What became of the machines that were to be ended, with the reason by instance id.
+        released_at: When that was answered: what was seen before is older, though this look began earlier still.
         frozen: Ids of requests whose resource launches nothing more.
         cleaned: Ids of requests of which nothing stands any more.
         notes: Request id to sentences for people: faults, and what is odd.
@@ -50,6 +51,7 @@ class Findings:
     discoveries: tuple[Discovery, ...] = ()
     questions: dict[str, Request] = field(default_factory=dict)
     released: list[Released] = field(default_factory=list)
+    released_at: datetime | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     cleaned: set[str] = field(default_factory=set)

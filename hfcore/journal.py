@@ -105,7 +105,8 @@ class IntentFolder:
             StoreNotWritable: The intent stays open.
             StoreError: The outcome is not JSON values.
         """
-        closed = replace(intent, outcome=_plain(outcome, f"outcome of {intent.call} for {intent.request_id}"))
+        told = _plain(outcome, f"outcome of {intent.call} for {intent.request_id}")
+        closed = replace(intent, outcome=told, done_at=self._clock.now())
         with self._writing():
             _write(self._path(intent.request_id, intent.step), closed)
         return closed
@@ -369,6 +370,7 @@ def _write(path: Path, intent: Intent) -> None:
         "process": intent.process,
         "parameters": intent.parameters,
         "outcome": intent.outcome,
+        **({"done_at": encode_time(intent.done_at)} if intent.done_at else {}),
         **({"repeatable": True} if intent.repeatable else {}),
     }
     replace_file(path, (JSONEncoder(indent=2).encode(record) + "\n").encode("ascii"))
@@ -411,5 +413,6 @@ def _decode(text: str) -> Intent:
         parameters=parameters,
         begun_at=decode_time(record.get("begun_at")),
         outcome=outcome,
+        done_at=decode_time(record["done_at"]) if "done_at" in record else None,
         repeatable=record.get("repeatable") is True,
     )

@@ -169,9 +169,11 @@ class Launching:
         """
 
         def is_stored(intent: Intent) -> bool:
-            ours = intent.process == this_process()
-            seen = ours or (looked_at is not None and intent.begun_at < looked_at)
-            return seen and (intent.outcome is not None or (intent.repeatable and self._is_dead(intent)))
+            if intent.outcome is None and not (intent.repeatable and self._is_dead(intent)):
+                return False
+            # What was done after the look began may be missing from it.
+            last = intent.done_at or intent.begun_at
+            return intent.process == this_process() or (looked_at is not None and last < looked_at)
 
         over = request.cleaned or (request.kind is RequestKind.RETURN and not lifecycle.is_open(request))
         if over or all(map(is_stored, self._journal.steps(request.request_id))):

@@ -151,7 +151,7 @@ def settled(
     now: datetime,
 ) -> Request:
     """End an open request where its machines, its deadline or the cloud's last word say so."""
-    delivered = discovery.fulfilled + _returned_units(machines)
+    delivered = discovery.fulfilled + _returned_units(machines, discovery)
     faults = _with_faults(request.faults, discovery.faults)
     pending = (m for m in machines if m.status is MachineStatus.PENDING and not m.return_id)
     coming = any(machine.instance_id not in unwanted for machine in pending)
@@ -404,9 +404,14 @@ def gone(machine: Machine, discovery: Discovery) -> Machine:
     )
 
 
-def _returned_units(machines: Iterable[Machine]) -> float:
-    """Count what was returned while its request was open as delivered; what still runs is in the verdict."""
-    return sum(m.weight for m in machines if m.return_id and m.status is not MachineStatus.RUNNING)
+def _returned_units(machines: Iterable[Machine], discovery: Discovery) -> float:
+    """Count what was returned while its request was open as delivered; what the verdict has as running is in it.
+
+    The record of a machine may be younger than the look: it ends by now, and the look has it as running.
+    """
+    running = {one.instance_id for one in discovery.instances if one.status is MachineStatus.RUNNING}
+    returned = (m for m in machines if m.return_id and m.status is not MachineStatus.RUNNING)
+    return sum(m.weight for m in returned if m.instance_id not in running)
 
 
 def _with_faults(old: tuple[Fault, ...], new: tuple[Fault, ...]) -> tuple[Fault, ...]:

@@ -256,7 +256,7 @@ class Polling:
             for instance_id, fault in released.faults.items():
                 for noted in returns_of.get(released.request_id, ()):
                     found.note(noted, f"{instance_id} is not ended: {fault}")
-        found.released = list(answers.results)
+        found.released, found.released_at = list(answers.results), self._clock.now()
         self._take_in_outcomes(draft, found)
 
     def _unhindered(
@@ -296,10 +296,11 @@ class Polling:
         return {outcome.request_id for outcome in outcomes if outcome.done}
 
     def _take_in_outcomes(self, state: State, found: Findings) -> None:
+        at = found.released_at or found.at
         for released in found.released:
             named = released.ending | set(released.faults)
             state.save_batch(
-                lifecycle.released(machine, released, found.at, found.reasons.get(machine.instance_id, ""))
+                lifecycle.released(machine, released, at, found.reasons.get(machine.instance_id, ""))
                 for machine in filter(None, map(state.machine, named))
             )
             creator = state.request(released.request_id)

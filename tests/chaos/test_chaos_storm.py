@@ -191,7 +191,10 @@ def shrink(site: ForkedSite, name: str, dying: Random | None) -> None:
     for _ in range(2):
         site.pass_time(BETWEEN_POLLS)
         site.statuses(request_id, *returns)
-    assert wanted_of(site, request_id) == WANTED - GIVEN
+    # Places that returned machines leave are filled again: the request may have ended by then, and what ends after that
+    # lowers nothing any more, as nothing is launched in its place.
+    wanted = wanted_of(site, request_id)
+    assert WANTED - GIVEN <= wanted <= (WANTED if site.stored()[request_id].get("frozen") else WANTED - GIVEN)
     assert {one["status"] for one in site.statuses(*returns)} == {"complete"}
     site.aws.set_capacity(*case.pool, None)
     assert len(site.wait_for_running(WANTED - GIVEN)) == WANTED - GIVEN

@@ -224,6 +224,14 @@ def dead(process: str, *, after: float = 0.0) -> bool:
     return is_dead(process, begun_at=NOW, now=NOW + timedelta(seconds=after), foreign_after=DEAD_LATER)
 
 
+def test_an_answer_has_its_time(intents: IntentFolder, clock: Hands) -> None:
+    begun = intents.begin("req-1", "launch-0", "ec2:RunInstances", {})
+    clock.sleep(60)
+    intents.done(begun, {})
+    (done,) = again(intents).steps("req-1")
+    assert (begun.done_at, done.done_at) == (None, begun.begun_at + timedelta(seconds=60))
+
+
 def test_this_process_lives_until_it_hangs_for_longer_than_any_call_takes() -> None:
     limit = HUNG_AFTER.total_seconds()
     assert not dead(this_process(), after=limit - 1)

@@ -532,6 +532,14 @@ def test_a_returned_machine_that_still_runs_counts_once() -> None:
     assert observed.request.status is IN_PROGRESS
 
 
+def test_a_returned_machine_that_ends_and_that_an_older_look_has_as_running_counts_once() -> None:
+    request = a_request(machine_ids=("i-1",))
+    returned = a_machine(1, SHUTTING_DOWN, return_id="ret-1", observed_at=NOW + 2 * MINUTE)
+    observed = observe(request, (returned,), seen(an_instance(1)))
+    assert observed.request.status is IN_PROGRESS
+    assert observed.machines == (returned,)
+
+
 def test_a_machine_returned_while_it_pends_is_not_waited_for() -> None:
     request = a_request(machine_ids=("i-1",))
     returned = a_machine(1, PENDING, return_id="ret-1")
