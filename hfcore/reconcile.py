@@ -156,6 +156,8 @@ class Judge:
         self._records, self._now, self._margin, self._unused = records, now, margin, unused
         self._needing: defaultdict[str, int] = defaultdict(int)
         self._users: set[str] = set()
+        live = filter(lifecycle.is_live, records.machines.values())
+        self._counted_on = {machine.resource_id for machine in live if not machine.return_id}
         for one in self._held:
             if one.resource.kind != TEMPLATE:
                 self._needing[one.resource.request_id] += 1
@@ -238,7 +240,13 @@ class Judge:
             known = one.resource.resource_id in request.resource_ids or request.status is RequestStatus.CREATING
             return Deed.ADOPT, "" if known else "its request is open, and does not know it"
         cared_for = not archived and not request.cleaned and one.resource.resource_id in request.resource_ids
-        return Deed.END, "" if cared_for else f"its request is {request.status} without it"
+        return (Deed.END, "") if cared_for else self._of_ended_request(one, request)
+
+    def _of_ended_request(self, one: Held, request: Request) -> tuple[Deed, str]:
+        without = f"its request is {request.status} without it"
+        if one.resource.kind != INSTANCE and one.resource.resource_id in self._counted_on:
+            return Deed.KEEP, f"{without}, and machines of it are recorded as alive"
+        return Deed.END, without
 
     def _doubted(self, finding: Finding) -> Finding:
         doubt = self._records.doubt

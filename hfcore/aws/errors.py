@@ -41,9 +41,12 @@ class NotOurs(CloudError):
 _TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
 _CERTAIN = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA, FaultKind.THROTTLE, FaultKind.PERMISSION, FaultKind.INVALID})
 _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b")
-# An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values.
+# An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values,
+# an endpoint with who logs in there, and what a program that fetches credentials has printed.
 _SECRET = re.compile(
-    r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*", re.DOTALL
+    r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*"
+    r"|(://)[^/\s@]+(?=@)|(retrieving credentials from custom-process: ).*",
+    re.DOTALL,
 )
 _LONGEST = 500
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500

@@ -108,6 +108,16 @@ def missing(by: Records, *things: Held, places: Iterable[Place] = (HERE,)) -> li
     return list(Judge(things, by, now=NOW, margin=MARGIN).missing(frozenset(places)))
 
 
+@pytest.mark.parametrize("broken", [{"resource_ids": ()}, {"cleaned": True}])
+def test_what_has_launched_machines_that_are_recorded_as_alive_is_not_ended(broken: dict[str, Any]) -> None:
+    request = replace(ENDED, **broken)
+    member = replace(ALIVE, resource_id="fleet-1")
+    assert judged(FLEET, by=records(request, machines=[member])) == [("keep", "")]
+    assert judged(FLEET, by=records(request, machines=[replace(member, status=MachineStatus.TERMINATED)])) == [
+        ("end", "")
+    ]
+
+
 def test_a_live_machine_that_is_not_listed_is_to_be_looked_at_again() -> None:
     by = records(replace(ENDED, machine_ids=("i-1",)), machines=[ALIVE])
     assert [(one.resource.resource_id, one.deed.value) for one in missing(by)] == [("i-1", "look again")]

@@ -138,6 +138,8 @@ def test_what_never_reached_aws_is_transient_unless_the_credentials_are_the_reas
         "You are not authorized. Encoded authorization failure message: s3cret-blob",
         "The signature does not match.\n\nThe Canonical String for this request should have been\n's3cret-token'",
         "Invalid type for parameter UserData, value: s3cret\nexport, type: <class 'dict'>",
+        'Could not connect to the endpoint URL: "http://user:s3cret@127.0.0.1:9/"',
+        "Error when retrieving credentials from custom-process: token=s3cret\nmore of it",
     ],
 )
 def test_no_secret_reaches_a_fault(message: str) -> None:
