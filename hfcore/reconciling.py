@@ -27,7 +27,7 @@ from hfcore.storefolder import ARCHIVE_FOLDER, META_FILE, RESTORED_AT, read_meta
 from hfcore.strangers import Strangers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from hfcore.config import Settings
@@ -104,12 +104,14 @@ class Reconciling:
         """List all that is ours, then read the records, and say where they do not agree. Changes nothing.
 
         Args:
-            templates: Whether shared launch templates are judged too; their last use may be in the archive alone.
+            templates: Whether shared launch templates are judged too, and the places are listed in which only archived
+                requests have lived: the archive is read for both.
 
         Raises:
             StoreError: The store can't be trusted.
         """
-        places = _places(self._store.read(), self._settings)
+        archived = self._archived_places() if templates else ()
+        places = _places(self._store.read(), archived, self._settings)
         held, unlisted = self._list(places)
         state = self._store.read()
         records = self._records(state, unlisted, templates=templates)
@@ -208,6 +210,13 @@ class Reconciling:
             unlisted=unlisted,
             since=decode_time(created) if created else None,
         )
+
+    def _archived_places(self) -> Iterator[Place]:
+        for line in Archive(self._data / ARCHIVE_FOLDER, month="").lines():
+            if id_of(line.text) is not None:
+                record = json.loads(line.text)["request"]
+                if record.get("region"):
+                    yield Place(record["region"], record.get("endpoint", ""))
 
     def _uses(self, state: State) -> Mapping[str, Sequence[datetime]]:
         """Give when machines of each template were asked for, those of the archive included."""
@@ -322,11 +331,11 @@ def key(one: Finding) -> Key:
     return one.resource.kind, one.resource.resource_id, one.place.region
 
 
-def _places(state: State, settings: Settings) -> tuple[Place, ...]:
-    """Name the places in which requests live, and that of new ones."""
+def _places(state: State, archived: Iterable[Place], settings: Settings) -> tuple[Place, ...]:
+    """Name the places in which requests live or have lived, and that of new ones."""
     creates = (one for one in state.requests() if one.kind is RequestKind.CREATE)
     lived = (Place(one.region, one.endpoint) for one in creates)
-    return tuple(dict.fromkeys((*lived, Place(settings.region, settings.endpoint_url))))
+    return tuple(dict.fromkeys((*lived, *archived, Place(settings.region, settings.endpoint_url))))
 
 
 def _by_place(findings: Iterable[Finding]) -> dict[Place, list[Finding]]:

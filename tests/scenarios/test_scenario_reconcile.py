@@ -400,3 +400,18 @@ class TestTwoOwners:
         assert {one.id: one.described for one in site.aws.live_instances()} == before
         stored: dict[str, Any] = site.machines()
         assert not strangers & stored.keys()
+
+
+def test_a_region_in_which_only_archived_requests_have_lived_is_listed_too(site: Owned, aws: StrictAws) -> None:
+    request_id, machines = site.complete("OnDemand-Small", 1)
+    assert site.poll_until(site.give_back([{"machineId": machines[0]["machineId"]}]))["status"] == "complete"
+    (leaked,) = launch(aws, **tags_of(site, request_id))
+    site.put("prov_config.json", {"AWS_REGION": "us-west-2"})
+    site.pass_time(26 * 3600)
+    assert site.start("", words=("store", "trim", "--older-than", "0")).wait().code == 0
+    assert site.stored() == {}
+
+    found = site.reconcile()["by_id"][leaked]
+
+    assert (found["region"], found["proposed"], found["outcome"]) == ("us-east-1", "end", "done")
+    assert site.live() == set()
