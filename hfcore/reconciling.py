@@ -99,6 +99,7 @@ class Reconciling:
         self._polling = polling
         self._clock = clock
         self._name_of = name_of
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
 
     def survey(self, *, templates: bool = True) -> Survey:
         """List all that is ours, then read the records, and say where they do not agree. Changes nothing.
@@ -113,6 +114,9 @@ class Reconciling:
         archived = self._archived_places() if templates else ()
         places = _places(self._store.read(), archived, self._settings)
         held, unlisted = self._list(places)
+        for one in held:
+            if one.resource.kind == INSTANCE:
+                self._members[one.resource.request_id].add(one.resource.resource_id)
         state = self._store.read()
         records = self._records(state, unlisted, templates=templates)
         judge = Judge(
@@ -141,7 +145,10 @@ class Reconciling:
             proposed[one.deed].append(one)
             logger.warning("reconcile: %s %s %s: %s", one.deed, *key(one)[:2], one.why)
         undone = self._adopt(proposed[Deed.ADOPT])
-        undone |= self._end(proposed[Deed.END])
+        state = self._store.read()
+        known = [one for one in proposed[Deed.END] if _is_known_by_now(state, one)]
+        undone |= {key(one): "a record knows it by now" for one in known}
+        undone |= self._end([one for one in proposed[Deed.END] if one not in known])
         undone |= self._remove(proposed[Deed.REMOVE])
         looked_for = {one.request.request_id for one in proposed[Deed.LOOK] if one.request}
         if looked_for:
@@ -266,12 +273,21 @@ class Reconciling:
         machines = [one for one in findings if one.resource.kind == INSTANCE and _name(one) not in failed]
         standing = self._release(machines, now)
         busy = {_name(one): "a machine of its request is not ended" for one in machines if key(one) in standing}
+        busy |= self._with_members(findings, machines)
         emptied = [replace(one, frozen=True) for one in launchers if one.request_id not in failed | busy]
         cleaned = self._dispatch.each(emptied, _itself, lambda p, r, c: p.cleanup(r, c))
         self._forget(findings, now)
         left = busy | _failed(cleaned) | failed
         others = {key(one): left.get(_name(one), "") for one in findings if one not in machines}
         return standing | {of: why for of, why in others.items() if why}
+
+    def _with_members(self, findings: Sequence[Finding], ended: Sequence[Finding]) -> dict[str, str]:
+        """Say of requests that machines were left to them: to remove what has launched these would end them."""
+        ids = {one.resource.resource_id for one in ended}
+        left = {_name(one): len(self._members[one.resource.request_id] - ids) for one in findings}
+        return {
+            name: f"it launches nothing more; machines that stand: {count}" for name, count in left.items() if count
+        }
 
     def _release(self, findings: Sequence[Finding], now: datetime) -> dict[Key, str]:
         """End machines; give why some are not."""
@@ -348,6 +364,12 @@ def _by_place(findings: Iterable[Finding]) -> dict[Place, list[Finding]]:
 def _is_still_open(state: State, one: Finding) -> bool:
     request = state.request(one.resource.request_id)
     return request is not None and lifecycle.is_open(request)
+
+
+def _is_known_by_now(state: State, one: Finding) -> bool:
+    """Tell whether an instance that no record knew was adopted, such as by a return, since it was judged."""
+    unknown = one.resource.kind == INSTANCE and one.machine is None
+    return unknown and state.machine(one.resource.resource_id) is not None
 
 
 def _name(one: Finding) -> str:

@@ -75,13 +75,17 @@ def reconcile(
 
 
 def _chosen(findings: list[Finding], most: int) -> list[Finding]:
-    """Give what is to be done: of what is unknown only so many, the oldest first."""
-    from hfcore.reconcile import Deed, Leave
+    """Give what is to be done: of what is unknown only so many machines, and so many others, the oldest first."""
+    from hfcore.reconcile import INSTANCE, Deed, Leave
 
     done = [one for one in findings if one.deed is not Deed.KEEP]
     unknown = [one for one in done if one.leave is Leave.END_UNKNOWN]
-    oldest = sorted(unknown, key=lambda one: one.resource.created_at or datetime.min.replace(tzinfo=UTC))[:most]
-    return [one for one in done if one.leave is not Leave.END_UNKNOWN or one in oldest]
+    never = datetime.min.replace(tzinfo=UTC)
+    order = sorted(unknown, key=lambda one: one.resource.created_at or never)
+    machines = [one for one in order if one.resource.kind == INSTANCE]
+    others = [one for one in order if one.resource.kind != INSTANCE]
+    chosen = machines[:most] + others[:most]  # what is stopped each time anew must not stand before machines for ever
+    return [one for one in done if one.leave is not Leave.END_UNKNOWN or one in chosen]
 
 
 def _counted(findings: Iterable[Finding]) -> str:

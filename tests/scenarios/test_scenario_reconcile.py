@@ -415,3 +415,18 @@ def test_a_region_in_which_only_archived_requests_have_lived_is_listed_too(site:
 
     assert (found["region"], found["proposed"], found["outcome"]) == ("us-east-1", "end", "done")
     assert site.live() == set()
+
+
+@pytest.mark.parametrize("name", ["ASG", "EC2Fleet-maintain", "EC2Fleet-request", "SpotFleet"])
+def test_what_is_to_end_is_no_more_than_was_asked_for_and_what_launches_is_stopped_first(
+    site: Owned, lost: Owned, name: str
+) -> None:
+    lost.request(CASES[name].template_id, 3)
+    site.pass_time(1200)
+    live = []
+    for _ in range(9):
+        site.start("", words=("reconcile", "--end-unknown", "--yes", "--most", "1")).wait()
+        live.append(len(site.live()))
+        site.pass_time(61)
+    assert live[:3] == [2, 1, 0], live
+    assert site.all_of_ours() == set()
