@@ -70,15 +70,20 @@ class Archive:
                 break
         return None if request is None else Entry(request, tuple(machines.values()))
 
-    def machines(self, instance_ids: Iterable[str]) -> dict[str, Machine]:
-        """Give those of the machines that are here, by id; the last line wins. Reads every file, once."""
-        wanted = {json.dumps(one).encode() for one in instance_ids}
+    def machines(self, words: Iterable[str]) -> dict[str, Machine]:
+        """Give those of the machines that are here, by the id or name asked for; the last line wins."""
+        words = frozenset(words)
+        wanted = {json.dumps(one).encode() for one in words}
         if not wanted:
             return {}
         lines = (line.text for line in self.lines() if not wanted.isdisjoint(_STRING.findall(line.text)))
         named = (entry.machines for entry in map(decode_entry, filter(id_of, lines)))
-        found = {one.instance_id: one for machines in named for one in machines}
-        return {i: one for i, one in found.items() if json.dumps(i).encode() in wanted}
+        return {
+            word: one
+            for machines in named
+            for one in machines
+            for word in words.intersection((one.instance_id, one.name))
+        }
 
     def has(self, request_id: str, machine_ids: Iterable[str]) -> bool:
         """Tell whether a request is here with these machines, as far as its lines can be read."""

@@ -174,7 +174,7 @@ class Settings:
     plugins: Mapping[str, str] = _setting(_PAIRS, EMPTY, "Which distribution serves an API that several claim.")
     disabled_plugins: tuple[str, ...] = _setting(_NAMES, (), "Provider APIs whose plug-in is never loaded.")
     host_name: str = _setting(
-        _HOST_NAME, "privateDns", "From what a machine has the name by which it joins the cluster."
+        _HOST_NAME, "privateDns", "From what a machine has the name by which it joins the cluster.", "hostName"
     )
     owner: str = _setting(_OWNER, "", "Owner id with which all is tagged; where not set, the store makes one.")
     retention_hours: int = _setting(_number(1, 8_760), 24, "Time until a finished request moves to the archive.")

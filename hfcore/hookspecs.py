@@ -235,17 +235,20 @@ def reclaimed_instances(  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def find_instances(  # type: ignore[empty-body]
-    instance_ids: tuple[str, ...], request_ids: tuple[str, ...], context: Context
+    instance_ids: tuple[str, ...], host_names: tuple[str, ...], request_ids: tuple[str, ...], context: Context
 ) -> tuple[Found, ...]:
     """Look for instances that no record names, whatever API of this cloud launched them. Optional.
 
     Args:
         instance_ids: Ids that Host Factory has given; they may be anything.
+        host_names: Host names that it has given without an id, as the setting `hostName` makes them; the same.
         request_ids: Requests, by our tags, all of whose instances are looked for besides.
         context: The context.
 
     Returns:
-        One `Found` for each of `instance_ids`, and for each further instance of ours that these requests made.
+        One `Found` for each of `instance_ids`, for each instance that has one of `host_names`, without an id for a name
+        that nothing has, none for a name by which the cloud can't look, and one for each further instance of ours that
+        these requests made.
 
     Raises:
         CloudError: The cloud could not be asked; nothing is known of them then.

@@ -194,7 +194,7 @@ def return_requests_document(reclaims: Reclaims) -> Document:
     requests = [
         {
             "machine": view.machine.name,
-            "machineId": view.machine.instance_id,
+            **({"machineId": view.machine.instance_id} if view.machine.instance_id else {}),
             "gracePeriod": view.grace_seconds,
             "message": view.message,
         }

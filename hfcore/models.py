@@ -506,7 +506,9 @@ class Found:
     """What the cloud shows of an instance that no record names.
 
     Args:
-        known: Whether the cloud knows the id.
+        instance_id: Its id; empty where no instance has the host name.
+        host_name: The host name by which it was looked for, if it was.
+        known: Whether the cloud knows the id, or the name.
         ours: Whether it carries our owner tag.
         instance: The instance, if it is ours.
         request_id: The request that made it, by its tags.
@@ -516,7 +518,8 @@ class Found:
         account_id: The account that answered, if the answer tells.
     """
 
-    instance_id: str
+    instance_id: str = ""
+    host_name: str = ""
     known: bool = False
     ours: bool = False
     instance: Instance | None = None

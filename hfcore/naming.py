@@ -27,6 +27,16 @@ def host_name_by(rule: str) -> Callable[[Instance], str]:
     return {"privateIp": _private_ip, "reverseDns": _reverse_dns}.get(rule, _private_dns)
 
 
+def address_of(name: str) -> str:
+    """Give the private address of a name that `reverseDns` has made; empty while the resolver knows none."""
+    import socket
+
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return ""
+
+
 def _private_dns(instance: Instance) -> str:
     return instance.private_dns
 

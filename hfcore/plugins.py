@@ -147,10 +147,10 @@ class Provider:
         return self._several("reclaimed_instances", Reclaim, machines=machines, requests=requests, context=context)
 
     def find_instances(
-        self, instance_ids: tuple[str, ...], request_ids: tuple[str, ...], context: Context
+        self, instance_ids: tuple[str, ...], host_names: tuple[str, ...], request_ids: tuple[str, ...], context: Context
     ) -> tuple[Found, ...]:
         """Call the hook of this name."""
-        asked = {"instance_ids": instance_ids, "request_ids": request_ids}
+        asked = {"instance_ids": instance_ids, "host_names": host_names, "request_ids": request_ids}
         return self._several("find_instances", Found, **asked, context=context)
 
     def receive_notices(self, context: Context) -> tuple[Notice, ...]:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from hfcore import lifecycle
 from hfcore.errors import HfcoreError
 from hfcore.models import Machine, MachineStatus
+from hfcore.strangers import by_word, ids_and_names, is_gone, unrecorded
 from hfcore.views import Reclaims, ReclaimView
 from hfcore.worklist import accounts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hfcore.config import Settings
     from hfcore.context import Clock
     from hfcore.dispatch import Dispatch
-    from hfcore.models import Found, Notice, Reclaim
+    from hfcore.models import Notice, Reclaim
     from hfcore.polling import Polling
     from hfcore.store import State, Store
     from hfcore.strangers import Strangers
@@ -136,35 +137,36 @@ class Reclaiming:
 
         The archive has what has been over for long: that is not asked about, and our own returns are not named.
         """
-        unknown = {ref.machine_id: ref for ref in refs if ref.machine_id and state.machine(ref.machine_id) is None}
-        archived = self._store.archived_machines(unknown)
+        unknown = unrecorded(state, refs)
+        archived = self._store.archived_machines(map(str, unknown))
         unreturned = tuple(map(_over, filter(_is_host_factorys, archived.values())))
-        return unreturned + self._gone({i: ref for i, ref in unknown.items() if i not in archived}, state)
+        return unreturned + self._gone([ref for ref in unknown if str(ref) not in archived], state)
 
-    def _gone(self, unknown: Mapping[str, MachineRef], state: State) -> tuple[ReclaimView, ...]:
+    def _gone(self, unknown: Sequence[MachineRef], state: State) -> tuple[ReclaimView, ...]:
         try:
-            found = self._strangers.ask(unknown)
+            found = by_word(self._strangers.ask(*ids_and_names(unknown)))
         except HfcoreError as error:
             self._notes.append(f"{len(unknown)} unknown hosts: {error}")
             return ()
         accounts, now = accounts_of(state, self._settings.region), self._clock.now()
-        doubted = [i for i in unknown if i in found and not found[i].known and found[i].account_id not in accounts]
-        if doubted:
-            self._notes.append(f"known neither here nor to the cloud, whose account no request names: {len(doubted)}")
+        gone = [(ref, found[str(ref)]) for ref in unknown if str(ref) in found and is_gone(found[str(ref)])]
+        sure = [(ref, one) for ref, one in gone if one.known or one.account_id in accounts]
+        if len(sure) < len(gone):
+            doubted = len(gone) - len(sure)
+            self._notes.append(f"known neither here nor to the cloud, whose account no request names: {doubted}")
         return tuple(
             ReclaimView(
                 machine=Machine(
-                    instance_id=instance_id,
+                    instance_id=one.instance_id,
                     request_id=one.request_id,
                     status=MachineStatus.TERMINATED,
-                    name=unknown[instance_id].name or instance_id,
+                    name=ref.name or ref.machine_id,
                     observed_at=now,
                 ),
                 message=lifecycle.NO_LONGER_KNOWN if one.instance is None else one.instance.message or "it has ended",
                 grace_seconds=0,
             )
-            for instance_id, one in found.items()
-            if _is_gone(one) and instance_id not in doubted
+            for ref, one in sure
         )
 
 
@@ -181,7 +183,3 @@ def _over(machine: Machine) -> ReclaimView:
 
 def _is_host_factorys(machine: Machine) -> bool:
     return not machine.return_id and not machine.discarded
-
-
-def _is_gone(one: Found) -> bool:
-    return not one.known or (one.instance is not None and one.instance.status in lifecycle.ENDING)

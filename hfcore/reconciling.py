@@ -244,7 +244,7 @@ class Reconciling:
             ids = [one.resource.resource_id for one in members if one.resource.kind == INSTANCE]
             at = self._clock.now()
             try:
-                found = strangers.ask(ids)
+                found = {one.instance_id: one for one in strangers.ask(ids)}
             except HfcoreError as error:
                 undone |= {key(one): str(error) for one in members if one.resource.kind == INSTANCE}
                 found = {}

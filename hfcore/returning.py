@@ -9,6 +9,7 @@ from uuid import uuid4
 from hfcore import lifecycle
 from hfcore.errors import InputError
 from hfcore.models import EMPTY, Request, RequestKind, RequestStatus
+from hfcore.strangers import by_word, ids_and_names, unrecorded
 from hfcore.worklist import accounts_of
 
 if TYPE_CHECKING:
@@ -81,13 +82,13 @@ class Returning:
         return request, (count, *remarks)
 
     def _unrecorded(self, refs: Iterable[MachineRef]) -> tuple[Mapping[str, Found], Mapping[str, Found]]:
-        """Ask the cloud about ids that no record names; give what it says of them, and all that is to be adopted."""
+        """Ask the cloud about hosts that no record names; give what it says of them, and all that is to be adopted."""
         state = self._store.read()
-        unknown = dict.fromkeys(r.machine_id for r in refs if r.machine_id and state.machine(r.machine_id) is None)
+        unknown = unrecorded(state, refs)
         if not unknown:
             return EMPTY, EMPTY
-        asked = self._strangers().ask(unknown)
-        return asked, self._strangers().families(state, asked.values())
+        asked = self._strangers().ask(*ids_and_names(unknown))
+        return by_word(asked), self._strangers().families(state, asked)
 
 
 def _find_machines(state: State, refs: Iterable[MachineRef]) -> tuple[list[Machine], list[str]]:
@@ -136,6 +137,8 @@ def _fate(found: Found | None, accounts: frozenset[str]) -> str:
         return "not known here, and left alone"
     if not found.known and accounts and found.account_id not in accounts:
         return f"not known here nor in account {found.account_id or '(unknown)'}, and left alone"
+    if found.host_name and not found.known:
+        return "not known here, and no instance has this name"
     if not found.known or found.ours:
         return "not known here, and gone already"
     return "not ours by the owner tag, refused and left alone"

@@ -140,8 +140,8 @@ class Store(Protocol):
             StoreUntrusted: The archive can't be read.
         """
 
-    def archived_machines(self, instance_ids: Iterable[str]) -> Mapping[str, Machine]:
-        """Give those of the machines that are in the archive, by id.
+    def archived_machines(self, words: Iterable[str]) -> Mapping[str, Machine]:
+        """Give those of the machines that are in the archive, each by the id or host name that was asked for.
 
         Raises:
             StoreUntrusted: The archive can't be read.
@@ -218,9 +218,9 @@ class TinyStore:
         """See `Store.archived`."""
         return self._archive.find(request_id)
 
-    def archived_machines(self, instance_ids: Iterable[str]) -> Mapping[str, Machine]:
+    def archived_machines(self, words: Iterable[str]) -> Mapping[str, Machine]:
         """See `Store.archived_machines`."""
-        return self._archive.machines(instance_ids)
+        return self._archive.machines(words)
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""

@@ -12,13 +12,14 @@ from uuid import uuid4
 from hfcore import lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from hfcore.config import Settings
     from hfcore.dispatch import Dispatch
     from hfcore.models import Found, Instance, Request
     from hfcore.store import State, Store
+    from hfcore.views import MachineRef
 
 
 class Strangers:
@@ -28,22 +29,24 @@ class Strangers:
         self._settings = settings
         self._dispatch = dispatch
 
-    def ask(self, instance_ids: Iterable[str], request_ids: Iterable[str] = ()) -> Mapping[str, Found]:
-        """Ask about instances by their ids, and about all that requests have made, by their tags.
+    def ask(
+        self, instance_ids: Iterable[str] = (), host_names: Iterable[str] = (), request_ids: Iterable[str] = ()
+    ) -> tuple[Found, ...]:
+        """Ask about instances by their ids and host names, and about all that requests have made, by their tags.
 
         Returns:
-            What the cloud says, by instance id; nothing where no plug-in can tell.
+            What the cloud says; nothing where no plug-in can tell.
 
         Raises:
             CloudError: The cloud could not be asked.
             PluginError: The plug-in broke.
         """
-        ids, made_by = tuple(instance_ids), tuple(request_ids)
-        provider = self._dispatch.capable("find_instances") if ids or made_by else None
+        asked = tuple(instance_ids), tuple(host_names), tuple(request_ids)
+        provider = self._dispatch.capable("find_instances") if any(asked) else None
         if provider is None:
-            return {}
+            return ()
         context = self._dispatch.context(provider, self._settings.region, self._settings.endpoint_url)
-        return {one.instance_id: one for one in provider.find_instances(ids, made_by, context)}
+        return provider.find_instances(*asked, context)
 
     def families(self, state: State, found: Iterable[Found]) -> dict[str, Found]:
         """Give those of ours that live, and what else lives of their requests where these are not stored.
@@ -56,7 +59,7 @@ class Strangers:
         """
         ours = [one for one in found if _lives(one)]
         lost = {one.request_id for one in ours if one.request_id and state.request(one.request_id) is None}
-        everyone = (*ours, *self.ask((), sorted(lost)).values())
+        everyone = (*ours, *self.ask(request_ids=sorted(lost)))
         return {one.instance_id: one for one in everyone if _lives(one)}
 
     def adopt(
@@ -99,6 +102,29 @@ class Strangers:
             region=self._settings.region,
             endpoint=self._settings.endpoint_url,
         )
+
+
+def unrecorded(state: State, refs: Iterable[MachineRef]) -> tuple[MachineRef, ...]:
+    """Give the hosts that no record names, each once; the id decides where there is one."""
+    absent = dict.fromkeys(ref for ref in refs if not ref.machine_id or state.machine(ref.machine_id) is None)
+    names = {machine.name for machine in state.machines()} if any(not ref.machine_id for ref in absent) else set()
+    return tuple(ref for ref in absent if ref.machine_id or ref.name not in names)
+
+
+def ids_and_names(refs: Iterable[MachineRef]) -> tuple[list[str], list[str]]:
+    """Part hosts into the ids of those that have one, and the names of the others."""
+    refs = tuple(refs)
+    return [ref.machine_id for ref in refs if ref.machine_id], [ref.name for ref in refs if not ref.machine_id]
+
+
+def by_word(found: Iterable[Found]) -> dict[str, Found]:
+    """Key what the cloud says by the id or name that was asked for; of one name's, who is not gone comes first."""
+    return {one.host_name or one.instance_id: one for one in sorted(found, key=is_gone, reverse=True)}
+
+
+def is_gone(one: Found) -> bool:
+    """Tell whether the cloud knows it no more, or knows that it has ended."""
+    return not one.known or (one.instance is not None and one.instance.status in lifecycle.ENDING)
 
 
 def _lives(one: Found) -> bool:

@@ -108,7 +108,7 @@ def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime, account: str)
         fulfilled=running_units(shown),
         final=one.final,
         observed_at=since,
-        thorough=one.thorough and seen.untagged.isdisjoint(ids),
+        thorough=one.thorough and seen.untagged.keys().isdisjoint(ids),
         account_id=account,
         message=one.message,
     )

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 from hfcore.aws import tags
 from hfcore.aws.accounts import answering
 from hfcore.aws.calls import ask, each
-from hfcore.aws.instances import describe, describe_by_request
+from hfcore.aws.instances import describe, describe_by_name, describe_by_request
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
 from hfcore.models import FaultKind, Found, Template
+from hfcore.naming import host_name_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hfcore.context import Context
     from hfcore.models import FleetType, Instance
 
 # EC2 refuses a whole call for one id of another form.
 _INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+# In EC2's filters `*`, `?` and `\` match other names than the one that is meant.
+_HOST_NAME = re.compile(r"[^*?\\]+")
 # The tag by which AWS names what launched an instance, and whose plug-in that is; without one it was RunInstances.
 _LAUNCHERS = {
     "aws:autoscaling:groupName": "ASG",
@@ -30,8 +33,10 @@ _LAUNCHERS = {
 
 
 @hookimpl
-def find_instances(instance_ids: tuple[str, ...], request_ids: tuple[str, ...], context: Context) -> tuple[Found, ...]:
-    """Look for instances by id, 1,000 a call, and for those of requests by tag, 199 requests a call.
+def find_instances(
+    instance_ids: tuple[str, ...], host_names: tuple[str, ...], request_ids: tuple[str, ...], context: Context
+) -> tuple[Found, ...]:
+    """Look for instances by id, 1,000 a call, by host name, 199 a call, and for those of requests by tag, 199 a call.
 
     One DescribeFleets for each EC2 Fleet besides, as its type decides how its machines are ended.
 
@@ -39,24 +44,39 @@ def find_instances(instance_ids: tuple[str, ...], request_ids: tuple[str, ...], 
         CloudError: AWS could not be asked.
     """
     seen = describe(context, filter(_INSTANCE_ID.fullmatch, instance_ids))
+    names = tuple(filter(_HOST_NAME.fullmatch, host_names))
+    named = describe_by_name(context, names)
     tagged = describe_by_request(context, request_ids)
-    ours = {**tagged.instances, **seen.instances}
+    ours = {**tagged.instances, **named.instances, **seen.instances}
+    others = {**named.untagged, **seen.untagged}
+    by_id = _names(context, names, {**named.instances, **named.untagged})
     types = _fleet_types(context, ours.values())
-    account = seen.account or tagged.account or (answering(context) if instance_ids else "")
-    asked = dict.fromkeys((*instance_ids, *ours))
-    return tuple(
-        _found(ours[i], types, account)
-        if i in ours
-        else Found(instance_id=i, known=i in seen.untagged, account_id=account)
-        for i in asked
+    account = seen.account or named.account or tagged.account
+    account = account or (answering(context) if instance_ids or names else "")
+    nameless = (Found(host_name=name, account_id=account) for name in names if name not in by_id.values())
+    return (
+        *(
+            _found(ours[i], by_id.get(i, ""), types, account)
+            if i in ours
+            else Found(instance_id=i, host_name=by_id.get(i, ""), known=i in others, account_id=account)
+            for i in dict.fromkeys((*instance_ids, *by_id, *ours))
+        ),
+        *nameless,
     )
 
 
-def _found(instance: Instance, types: Mapping[str, FleetType], account: str) -> Found:
+def _names(context: Context, names: Collection[str], seen: Mapping[str, Instance]) -> dict[str, str]:
+    name_of = host_name_by(context.settings.host_name)
+    named = ((i, name_of(one)) for i, one in seen.items())
+    return {i: name for i, name in named if name in names}
+
+
+def _found(instance: Instance, name: str, types: Mapping[str, FleetType], account: str) -> Found:
     api = next((name for tag, name in _LAUNCHERS.items() if tag in instance.tags), "RunInstances")
     fleet_type = types.get(instance.resource_id)
     return Found(
         instance_id=instance.instance_id,
+        host_name=name,
         known=True,
         ours=True,
         instance=instance,

@@ -124,6 +124,6 @@ def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id
         found,
         instances=shown,
         fulfilled=running_units(shown),
-        thorough=found.thorough and by_id.untagged.isdisjoint(missing),
+        thorough=found.thorough and by_id.untagged.keys().isdisjoint(missing),
         account_id=account,
     )

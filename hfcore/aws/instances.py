@@ -14,6 +14,7 @@ from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.hookspecs import hookimpl
 from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import EMPTY, Fault, FaultKind, Instance, MachineStatus, Released
+from hfcore.naming import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,6 +34,12 @@ PAGE = 1000
 LIVE = ("pending", "running", "stopping", "stopped")
 COMING = frozenset({MachineStatus.PENDING, MachineStatus.RUNNING})
 _ROUNDS = 3
+# By what DescribeInstances finds the host names that a rule makes; `tag:KEY` is a filter of itself.
+_NAME_FILTERS = {
+    "privateDns": "private-dns-name",
+    "privateIp": "private-ip-address",
+    "reverseDns": "private-ip-address",
+}
 # What AWS, or who asks, gets over by waiting or by other rights: no single id of the batch is the reason.
 _WHOLE_BATCH = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT, FaultKind.PERMISSION})
 _PROTECTED = "OperationNotPermitted"
@@ -63,14 +70,14 @@ class Seen:
     Args:
         instances: By id, those with our owner tag.
         missing: Ids that EC2 does not know.
-        untagged: Ids without our owner tag, or not yet with it: not ours to show, and not missing.
+        untagged: By id, those without our owner tag, or not yet with it: not ours to show, and not missing.
         observed_at: Before the first call.
         account: The account that answered; empty if it shows no instance.
     """
 
     instances: Mapping[str, Instance]
     missing: frozenset[str] = frozenset()
-    untagged: frozenset[str] = frozenset()
+    untagged: Mapping[str, Instance] = field(default_factory=dict)
     observed_at: datetime
     account: str = ""
 
@@ -91,6 +98,16 @@ def describe_by_request(context: Context, request_ids: Iterable[str]) -> Seen:
     observed_at = context.clock.now()
     chunked = chunks(tuple(dict.fromkeys(request_ids)), MOST_VALUES)
     asked = (_matching(context, tags.filters(context, {f"tag:{tags.REQUEST}": chunk})) for chunk in chunked)
+    return _seen(context, [one for found in asked for one in found], observed_at)
+
+
+def describe_by_name(context: Context, host_names: Iterable[str]) -> Seen:
+    """Find the instances, ours or not, that have one of these host names: 199 names a call, pages of 1,000."""
+    observed_at, rule = context.clock.now(), context.settings.host_name
+    values = filter(None, map(address_of, host_names)) if rule == "reverseDns" else host_names
+    name = _NAME_FILTERS.get(rule, rule)
+    chunked = chunks(tuple(dict.fromkeys(values)), MOST_VALUES)
+    asked = (_matching(context, [{"Name": name, "Values": chunk}]) for chunk in chunked)
     return _seen(context, [one for found in asked for one in found], observed_at)
 
 
@@ -138,7 +155,7 @@ def _seen(
     return Seen(
         instances=ours,
         missing=frozenset(wanted) - shown.keys(),
-        untagged=frozenset(shown.keys() - ours.keys()),
+        untagged={i: one for i, one in shown.items() if i not in ours},
         observed_at=observed_at,
         account=account,
     )

@@ -138,7 +138,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {
             "status": {"enum": ["running", "complete", "complete_with_error"]},
             "requests": _list(
-                _closed({"machine": TEXT, "machineId": NAMED, "gracePeriod": COUNT}, message=NAMED),
+                _closed({"machine": TEXT, "gracePeriod": COUNT}, machineId=NAMED, message=NAMED),
             ),
         },
         message=TEXT,

@@ -148,7 +148,7 @@ def everything_named(grid: Grid, **fields: Any) -> None:  # noqa: ANN401 - as ab
     request = grid.ask(1, **{**fields, **named})
     settle(grid)
     grid.provider.reclaimed_instances(tuple(grid.live(request)), (grid.now(request),), grid.context)
-    grid.provider.find_instances(tuple(grid.now(request).machine_ids), (request.request_id,), grid.context)
+    grid.provider.find_instances(tuple(grid.now(request).machine_ids), (), (request.request_id,), grid.context)
     wind_up(grid)
 
 
@@ -168,7 +168,7 @@ def find_of_another_plugin(grid: Grid) -> None:
     other = grid if grid.provider.name == "EC2Fleet" else Grid(grid.server, grid.folder, "EC2Fleet")
     request = other.ask(1, fleet_type="instant")
     del grid.aws.world.calls[before:]
-    grid.provider.find_instances(tuple(one.instance_id for one in other.its(request)), (), grid.context)
+    grid.provider.find_instances(tuple(one.instance_id for one in other.its(request)), (), (), grid.context)
 
 
 def play(grid: Grid) -> None:

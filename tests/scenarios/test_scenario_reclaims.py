@@ -237,6 +237,23 @@ def test_a_host_that_lives_and_is_not_in_the_store_is_not_named(
     assert scene.reclaims([{"machineId": theirs}, {"machineId": ours}]) == {}
 
 
+def test_a_host_given_by_its_name_alone_is_named_only_if_no_instance_has_that_name(
+    scene: Scene, tmp_path: Path, aws: StrictAws, forks: Forks
+) -> None:
+    neighbour = Scene(tmp_path / "neighbour", aws, forks)
+    neighbour.running(CASES["ASG"], 1)
+    _, (ours,) = scene.running(CASES["RunInstances"], 1)
+    names = [one["name"] for one in (*neighbour.machines().values(), *scene.machines().values())]
+    hosts = [{"name": name} for name in (*names, "ip-10-9-9-9.ec2.internal", "ip-10-*")]
+    with scene.counted() as made:
+        requests = scene.run("getReturnRequests", {"machines": hosts}).answer["requests"]
+    assert [(one["machine"], one["gracePeriod"]) for one in requests] == [("ip-10-9-9-9.ec2.internal", 0)]
+    assert "machineId" not in requests[0], "an id is not made up"
+    assert made["DescribeInstances"] <= 2
+    scene.poll(scene.returned(ours))
+    assert scene.run("getReturnRequests", {"machines": hosts[1:2]}).answer["requests"] == []
+
+
 def test_an_unknown_host_is_not_called_gone_while_aws_can_not_be_asked(scene: Scene) -> None:
     _, (ours,) = scene.running(CASES["RunInstances"], 1)
     scene.aws.faults.add("error:UnauthorizedOperation:DescribeInstances")

@@ -287,7 +287,7 @@ def test_a_machine_that_nobody_knows_is_said_to_be_unknown_and_the_return_is_com
     given = {"machines": [{"name": "ip-10-9-9-9.ec2.internal"}, {"machineId": NOBODYS}, {"machineId": "vm-7"}]}
     ran = scene.run("requestReturnMachines", given)
     assert f"not known here, and gone already: {NOBODYS}, vm-7" in ran.message
-    assert "not known here, and left alone: ip-10-9-9-9.ec2.internal" in ran.message
+    assert "not known here, and no instance has this name: ip-10-9-9-9.ec2.internal" in ran.message
     answer = scene.status(ran.answer["requestId"])
     assert (answer["status"], answer["machines"]) == ("complete", [])
     assert scene.live() == set(machines)
@@ -312,6 +312,49 @@ def test_a_machine_that_an_older_copy_of_the_records_lacks_is_adopted_and_ended(
     scene.poll(scene.returned(*others))
     assert scene.status(request_id)["status"] == "complete"
     assert scene.live() == before
+
+
+@pytest.mark.parametrize("rule", ["privateDns", "privateIp", "tag:Seat"])
+def test_a_host_that_the_records_lack_is_adopted_and_ended_by_its_name_alone(
+    scene: Scene, tmp_path: Path, aws: StrictAws, forks: Forks, rule: str
+) -> None:
+    case, neighbour = CASES["RunInstances"], Scene(tmp_path / "neighbour", aws, forks)
+    for one, seat in ((scene, "ours"), (neighbour, "theirs")):
+        one.put("prov_config.json", {"AWS_REGION": "us-east-1", "hostName": rule})
+        one.offer(instanceTags=f"Seat={seat}")
+    [_, (theirs,)], [_, before] = neighbour.running(case, 1), scene.running(case, 1)
+    keep_records(scene, tmp_path / "copy")
+    scene.offer(instanceTags="Seat=late")
+    request_id, (lost,) = scene.running(case, 1)
+    name = scene.machines()[lost]["name"]
+    bring_back_records(scene, tmp_path / "copy")
+    ran = scene.run(
+        "requestReturnMachines", {"machines": [{"name": name}, {"name": neighbour.machines()[theirs]["name"]}]}
+    )
+    assert f"not known here, adopted by the owner tag: {lost}" in ran.message
+    assert "not ours by the owner tag, refused and left alone" in ran.message
+    answer = scene.poll(ran.answer["requestId"])
+    assert (answer["status"], results(answer)) == ("complete", {lost: GONE})
+    assert scene.live() == {*before, theirs}
+    assert scene.status(request_id)["status"] == "complete"
+
+
+def test_a_name_that_two_hosts_have_which_the_records_lack_is_refused_and_ends_neither(
+    scene: Scene, tmp_path: Path
+) -> None:
+    case = CASES["RunInstances"]
+    scene.put("prov_config.json", {"AWS_REGION": "us-east-1", "hostName": "tag:Seat"})
+    scene.running(case, 1)
+    keep_records(scene, tmp_path / "copy")
+    scene.offer(instanceTags="Seat=twin")
+    _, twins = scene.running(case, 2)
+    bring_back_records(scene, tmp_path / "copy")
+    ran = scene.run("requestReturnMachines", {"machines": [{"name": "twin"}]})
+    assert ran.code == 1
+    assert "2 live machines are named twin" in ran.message
+    assert set(twins) <= scene.live()
+    assert set(twins).isdisjoint(scene.machines())
+    scene.poll(scene.returned(*twins))
 
 
 @pytest.mark.parametrize("name", ["ASG", "EC2Fleet-maintain"])

@@ -305,6 +305,8 @@ def describe_instances(region: Region, params: Params) -> Params:
     fields = {
         "instance-id": lambda one: [one.id],
         "instance-state-name": lambda one: [one.state],
+        "private-dns-name": lambda one: [one.described["PrivateDnsName"]],
+        "private-ip-address": lambda one: [one.described["PrivateIpAddress"]],
         "client-token": lambda one: [one.described["ClientToken"]],
     }
     found = _by_ids(region, ids) if ids else _visible(region)

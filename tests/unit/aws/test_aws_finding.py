@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 UNKNOWN = "i-0123456789abcdef0"
 
 
+def named(context: Context, *names: str) -> dict[str, Found]:
+    return {one.host_name: one for one in find_instances((), names, (), context)}
+
+
 def found(context: Context, *ids: str, requests: tuple[str, ...] = ()) -> dict[str, Found]:
-    answers = find_instances(ids, requests, context)
+    answers = find_instances(ids, (), requests, context)
     assert len({one.instance_id for one in answers}) == len(answers)
     assert set(ids) <= {one.instance_id for one in answers}
     return {one.instance_id: one for one in answers}
@@ -42,6 +46,20 @@ def test_each_id_is_known_or_not_and_ours_or_not(context: Context, launched: Cal
     }
     assert {one.account_id for one in told.values()} == {ACCOUNT}
     assert told[theirs].instance is None, "what is not ours is not shown"
+
+
+def test_each_host_name_is_known_or_not_and_ours_or_not(
+    context: Context, launched: Callable[..., list[str]], strict_aws: StrictAws, operations: Callable[[], list[str]]
+) -> None:
+    [ours], [theirs] = launched(), launched(owner="owner-2")
+    names = {one.id: one.described["PrivateDnsName"] for one in strict_aws.live_instances()}
+    told = named(context, names[ours], names[theirs], "nobody", "ip-*", "ip-10-0-?-4", "")
+    assert {key: (one.instance_id, one.known, one.ours) for key, one in told.items()} == {
+        names[ours]: (ours, True, True),
+        names[theirs]: (theirs, True, False),
+        "nobody": ("", False, False),
+    }
+    assert operations() == ["DescribeInstances"]
 
 
 def test_one_of_ours_tells_its_request_and_template(context: Context, launched: Callable[..., list[str]]) -> None:
@@ -112,4 +130,4 @@ def test_where_aws_can_not_be_asked_nothing_is_told(
     [one] = launched()
     faults("DescribeInstances", AwsError("UnauthorizedOperation", "You are not authorized.", 403))
     with pytest.raises(CloudError):
-        find_instances((one,), (), context)
+        find_instances((one,), (), (), context)
