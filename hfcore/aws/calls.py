@@ -84,8 +84,7 @@ def once(  # noqa: PLR0913 - a call and its place in the journal
         _refuse_to_send(late=late or context.clock.now() - intent.begun_at > TOKEN_LIFE)
         sent = {**intent.parameters, **secret, **(_token(intent, token_in) if token else {})}
         settled = token and _is_settled(context, intent)
-        client = context.clients(service, "quick")
-        outcome = keep(_send(context, client, intent, operation, sent, repeatable=token, settled=settled))
+        outcome = keep(_send(context, service, intent, operation, sent, repeatable=token, settled=settled))
     except OutcomeUnknown as error:
         if find is None or (token and not _tells_more(error.fault)):
             raise
@@ -168,14 +167,13 @@ def repeat(
     Returns:
         AWS's whole answer; empty where an error was accepted.
     """
-    client = context.clients(service, "quick")
     call = f"{service}:{operation}"
     intent = context.journal.begin(request_id, step, call, parameters, repeatable=True)
     if intent.parameters != parameters:
         context.journal.drop(intent)
         intent = context.journal.begin(request_id, step, call, parameters, repeatable=True)
     try:
-        answer = _send(context, client, intent, operation, {**parameters, **secret}, repeatable=True, settled=False)
+        answer = _send(context, service, intent, operation, {**parameters, **secret}, repeatable=True, settled=False)
     except CloudError as error:
         if error.fault.code not in accept:
             if not isinstance(error, OutcomeUnknown):
@@ -193,7 +191,7 @@ def _token(intent: Intent, within: str) -> Mapping[str, Any]:
 
 def _send(
     context: Context,
-    client: Any,  # noqa: ANN401 - boto3's clients are made at run time
+    service: str,
     intent: Intent,
     operation: str,
     parameters: Mapping[str, Any],
@@ -208,9 +206,10 @@ def _send(
     """
     from botocore import xform_name
 
-    send, throttled, unanswered, unsure = getattr(client, xform_name(operation)), 0, 0, intent.replayed
+    throttled, unanswered, unsure = 0, 0, intent.replayed
     while True:
         try:
+            send = getattr(context.clients(service, "quick"), xform_name(operation))
             answer: Mapping[str, Any] = send(**parameters)
         except failures() as error:
             found, denied = fault(error), refused(error)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import hfcore
-from hfcore.aws.errors import failures, fault
-from hfcore.errors import CloudError, ConfigError
+from hfcore.aws.errors import as_fault, failures, fault
+from hfcore.errors import CloudError
 from hfcore.models import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from botocore.config import Config
     from botocore.session import Session
@@ -32,7 +33,8 @@ def connect(
     """Give the function that gives clients: service (`ec2`) and patience (`patient` to ask, `quick` to change).
 
     A `quick` client sends once: what it changes is repeated by `hfcore.aws.calls`, which knows what a repeat may do.
-    No client sends when a full time-out no longer fits before `deadline`.
+    No client sends when a full time-out no longer fits before `deadline`. One that can't be made, by the settings or by
+    AWS's own, raises `CloudError`; nothing is sent then.
 
     Args:
         settings: Credential file, proxy and time-outs.
@@ -63,32 +65,37 @@ def _session(settings: Settings, region: str) -> Session:
     from botocore.session import Session
 
     if not region:
-        missing = Fault(code="NoRegion", message="no AWS region is set", kind=FaultKind.INVALID)
-        raise CloudError(missing, hint="set `region` in hfcore.toml, or AWS_REGION in the provider's configuration")
+        raise CloudError(as_fault("NoRegion", "no AWS region is set"))
     session = Session()
-    if settings.credential_file:
-        session.set_config_variable("credentials_file", str(_readable(settings.credential_file)))
-    return session
-
-
-def _readable(credential_file: str | Path) -> Path:
-    from pathlib import Path
-
-    path = Path(credential_file)
     try:
-        path.open().close()
-    except OSError as error:
-        raise ConfigError(
-            f"credential file {path} can't be read: {error.strerror}", hint="correct the setting `credential_file`"
-        ) from error
-    return path
+        if settings.credential_file:
+            Path(settings.credential_file).open().close()  # botocore passes over what it can't read
+            session.set_config_variable("credentials_file", settings.credential_file)
+        if credentials := session.get_credentials():
+            credentials.get_frozen_credentials()
+    except failures() as error:
+        raise CloudError(fault(error)) from error
+    except Exception as error:  # what fetches credentials is anybody's: a file, a program, a server
+        raise CloudError(as_fault("CredentialRetrievalError", f"{type(error).__name__}: {error}")) from error
+    return session
 
 
 def _client(session: Session, service: str, region: str, url: str | None, config: Config) -> Any:  # noqa: ANN401 - as above
     try:
-        return session.create_client(service, region_name=region, endpoint_url=url, config=config)
+        made = session.create_client(service, region_name=region, endpoint_url=url, config=config)
+        _refuse_no_address(made.meta.endpoint_url)
     except failures() as error:
         raise CloudError(fault(error, service)) from error
+    except ValueError as error:
+        raise CloudError(as_fault("InvalidEndpoint", str(error), service)) from error
+    return made
+
+
+def _refuse_no_address(url: str) -> None:
+    """Raise `ValueError` for an address that botocore takes, and fails with at the first call; `port` raises it too."""
+    address = urlsplit(url)
+    if address.scheme not in {"http", "https"} or address.port == 0:
+        raise ValueError(f"Invalid endpoint: {url}")
 
 
 def _timeouts(settings: Settings) -> tuple[float, float]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from hfcore.aws.faults import FAMILIES, MEANINGS, Meaning
+from hfcore.aws.faults import MEANINGS, Meaning
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import Fault, FaultKind
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hfcore.context import Context
 
 _BY_CODE = {code: meaning for meaning in MEANINGS for code in meaning.codes}
-_FAMILIES = tuple((re.compile(pattern), meaning) for pattern, meaning in FAMILIES)
+_FAMILIES = tuple((family, meaning) for family, meaning in _BY_CODE.items() if "*" in family)
 
 MADE_BEFORE = frozenset(
     {
@@ -42,10 +43,11 @@ _TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
 _CERTAIN = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA, FaultKind.THROTTLE, FaultKind.PERMISSION, FaultKind.INVALID})
 _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 # An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values,
-# an endpoint with who logs in there, and what a program that fetches credentials has printed.
+# an endpoint with who logs in there, what a program that fetches credentials has printed, and a header with a key.
 _SECRET = re.compile(
     r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*"
-    r"|(://)[^/\s@]+(?=@)|(retrieving credentials from custom-process: ).*",
+    r"|(://)[^/\s@]+(?=@)|(Invalid endpoint: )\S+(?=@)"
+    r"|(retrieving credentials from custom-process: |Invalid header value ).*",
     re.DOTALL,
 )
 _LONGEST = 500
@@ -53,14 +55,14 @@ _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 
 
 def meaning_of(code: str) -> Meaning | None:
-    """Give what is known of an AWS error code.
+    """Give what is known of an AWS error code: by itself, by what stands before its first dot, or by its family.
 
     Args:
         code: The code, with or without the `Client.` or `Server.` that histories put before it.
     """
-    code = re.sub(r"^(Client|Server)\.", "", code)
-    known = _BY_CODE.get(code) or _BY_CODE.get(code.partition(".")[0])
-    return known or next((meaning for pattern, meaning in _FAMILIES if pattern.fullmatch(code)), None)
+    bare = re.sub(r"^(Client|Server)\.", "", code)
+    known = _BY_CODE.get(code) or _BY_CODE.get(bare) or _BY_CODE.get(bare.partition(".")[0])
+    return known or next((meaning for family, meaning in _FAMILIES if fnmatchcase(bare, family)), None)
 
 
 def kind_of(code: str, status: int = 0) -> FaultKind:
@@ -136,6 +138,8 @@ def refused(error: Exception) -> bool:
         return found.code not in MADE_BEFORE | _TIMED_OUT and (rejected or found.kind in _CERTAIN)
     if isinstance(error, boto.SSLError):
         return "CERTIFICATE_VERIFY_FAILED" in str(error)
+    if isinstance(error, boto.HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
+        return True  # urllib3 could make nothing of an address or a header
     after_sending = (boto.HTTPClientError, boto.IncompleteReadError)
     never_opened = (boto.ConnectTimeoutError, boto.EndpointConnectionError, boto.ProxyConnectionError)
     return isinstance(error, never_opened) or (

@@ -13,7 +13,7 @@ class Meaning:
 
     Args:
         kind: What they mean for what hfcore does next.
-        codes: The codes, as AWS or botocore names them.
+        codes: The codes, as AWS or botocore names them; in a family that AWS keeps enlarging, `*` stands for anything.
         means: What is the case, a sentence for people; empty where AWS's own says it all.
         remedy: What a person does now; what needs nobody says so.
     """
@@ -70,7 +70,11 @@ MEANINGS: tuple[Meaning, ...] = (
             "the subnet has too few free addresses",
             "name more subnets, or a larger one",
         ),
-        ("SpotMaxPriceTooLow", "Spot costs more than the template pays", "raise maxSpotPrice, or leave it out"),
+        (
+            "SpotMaxPriceTooLow launchSpecUnusable",
+            "Spot costs more than the template pays",
+            "raise maxSpotPrice, or leave it out",
+        ),
         ("Unsupported", "this zone does not offer what is asked for", "name other vmTypes or subnets"),
     ),
     *_rows(
@@ -97,7 +101,7 @@ MEANINGS: tuple[Meaning, ...] = (
         ),
         ("AddressLimitExceeded", "the account may have no more addresses", "have the quota raised"),
         (
-            "LimitExceeded",
+            "*LimitExceeded *CountExceeded",
             "a limit of the account is reached",
             "have the quota raised that AWS names, or delete what is unused",
         ),
@@ -134,7 +138,7 @@ MEANINGS: tuple[Meaning, ...] = (
         (
             "EndpointConnectionError ConnectTimeoutError ConnectionError HTTPClientError",
             "AWS can't be reached from this host",
-            "check name service, routes and firewalls to the endpoint, or the setting `proxy_host`: `hfcore doctor`",
+            "check name service, routes and firewalls to the endpoint, `proxy_host` or HTTPS_PROXY: `hfcore doctor`",
         ),
         (
             "ProxyConnectionError",
@@ -187,19 +191,55 @@ MEANINGS: tuple[Meaning, ...] = (
         ),
         ("Blocked PendingVerification", "AWS has blocked the account, or verifies it", "ask AWS Support"),
         (
-            "ServiceLinkedRoleFailure",
+            "ServiceLinkedRoleFailure AuthFailure.ServiceLinkedRoleCreationNotPermitted",
             "the service-linked role can't be used or made",
             "allow iam:CreateServiceLinkedRole, as `hfcore iam-policy` has it, or make the role once",
         ),
         (
+            "iamFleetRoleInvalid",
+            "the fleet's role may not launch or end machines",
+            "let the role attach AmazonEC2SpotFleetTaggingRole and trust spotfleet.amazonaws.com, or correct fleetRole",
+        ),
+        (
+            "Client.InternalError",
+            "EC2 can't use the KMS key of an encrypted image or volume: it has no grant, or the key is disabled",
+            "enable it, and let its policy allow kms:CreateGrant to who launches, such as a service-linked role",
+        ),
+        (
             "MissingAuthenticationToken NoCredentialsError PartialCredentialsError",
             "there are no whole credentials",
-            "give the host an instance role, or set `credential_file`",
+            "give the host an instance role, or set `credential_file` to one that hfcore's user can read",
         ),
         (
             "CredentialRetrievalError TokenRetrievalError UnauthorizedSSOTokenError SSOTokenLoadError",
             "the credentials can't be fetched",
-            "run by hand, as the user that runs hfcore, what fetches them",
+            "correct `credential_file`, AWS_WEB_IDENTITY_TOKEN_FILE or credential_process; try it as hfcore's user",
+        ),
+        (
+            "MetadataRetrievalError",
+            "the metadata service gives no credentials",
+            "give the host an instance role, and let it reach 169.254.169.254, or AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ),
+    ),
+    *_rows(
+        FaultKind.GONE,
+        ("ParameterNotFound", "the image's SSM parameter is not there", "correct imageId"),
+        (
+            "IdempotentInstanceTerminated",
+            "what this call had launched has ended since",
+            "nothing: Host Factory asks anew",
+        ),
+        ("fleetIdDoesNotExist fleetRequestIdDoesNotExist", "the fleet is no more", "nothing"),
+        ("NoSuchEntity", "IAM does not have the role or profile", "correct instanceProfile or fleetRole"),
+        (
+            "AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist",
+            "the queue is not there",
+            "correct `reclaim_queue_url`, or leave it out",
+        ),
+        (
+            "*NotFound* *DoesNotExist*",
+            "AWS does not have what is named, in this account and region",
+            "correct the template; `hfcore doctor` checks each thing that it names",
         ),
     ),
     *_rows(
@@ -211,7 +251,18 @@ MEANINGS: tuple[Meaning, ...] = (
             "nothing: what it has made is looked for",
         ),
         (
-            "ValidationError FilterLimitExceeded RequestResourceCountExceeded ParamValidationError",
+            "ProfileNotFound ConfigParseError InvalidConfigError Invalid*Error",
+            "AWS's own configuration on this host is wrong",
+            "correct AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE, or what the message names",
+        ),
+        (
+            "InvalidEndpoint",
+            "the endpoint is no URL of a service",
+            "correct AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_EC2 and the like, or `endpoint_url`: it begins with https://",
+        ),
+        (
+            """ValidationError FilterLimitExceeded RequestResourceCountExceeded ParamValidationError
+            UnsupportedOperation Invalid* Missing* Malformed* Unknown*""",
             "AWS does not take the request so",
             "correct what AWS names; `hfcore templates validate` and `hfcore doctor` check the template",
         ),
@@ -220,52 +271,6 @@ MEANINGS: tuple[Meaning, ...] = (
             "it is not in a state that allows this",
             "nothing, unless it lasts: then see it in the AWS console",
         ),
-        (
-            "ProfileNotFound ConfigParseError",
-            "AWS's own configuration on this host is wrong",
-            "correct AWS_PROFILE, or the file AWS_CONFIG_FILE names",
-        ),
         ("NoRegion NoRegionError", "no region is set", "set `region` in hfcore.toml, or AWS_REGION"),
     ),
-    *_rows(
-        FaultKind.GONE,
-        ("ParameterNotFound", "the image's SSM parameter is not there", "correct imageId"),
-        (
-            "IdempotentInstanceTerminated",
-            "what this call had launched has ended since",
-            "nothing: Host Factory asks anew",
-        ),
-        ("fleetIdDoesNotExist fleetRequestIdDoesNotExist", "the fleet is no more", "nothing"),
-    ),
 )
-
-FAMILIES: tuple[tuple[str, Meaning], ...] = (
-    (
-        r".*(NotFound|DoesNotExist).*",
-        Meaning(
-            kind=FaultKind.GONE,
-            codes=(),
-            means="AWS does not have what is named, in this account and region",
-            remedy="correct the template; `hfcore doctor` checks each thing that it names",
-        ),
-    ),
-    (
-        r".*(LimitExceeded|CountExceeded)",
-        Meaning(
-            kind=FaultKind.QUOTA,
-            codes=(),
-            means="a limit of the account is reached",
-            remedy="have the quota raised that AWS names, or delete what is unused",
-        ),
-    ),
-    (
-        r"(Invalid|Missing|Malformed|Unknown).*",
-        Meaning(
-            kind=FaultKind.INVALID,
-            codes=(),
-            means="AWS does not take the request so",
-            remedy="correct what AWS names; `hfcore templates validate` and `hfcore doctor` check the template",
-        ),
-    ),
-)
-"""Families that AWS keeps enlarging, as patterns of a whole code, for what is not in the table; the first one holds."""

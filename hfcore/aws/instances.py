@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import tags
 from hfcore.aws.accounts import answering, elsewhere
 from hfcore.aws.calls import chunks, pages, repeat
-from hfcore.aws.errors import missing_instance_ids, named_instances
+from hfcore.aws.errors import meaning_of, missing_instance_ids, named_instances
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.hookspecs import hookimpl
 from hfcore.lifecycle import VISIBILITY_DELAY
@@ -171,6 +171,8 @@ def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
     its_tags = tags.read(described.get("Tags"))
     reason = described.get("StateReason") or {}
     code, message = reason.get("Code", ""), reason.get("Message", "")
+    known = meaning_of(code)
+    told = (message if message.startswith(code) else f"{code}: {message}") + (f" ({known.hint})" if known else "")
     return Instance(
         instance_id=described["InstanceId"],
         resource_id=next((its_tags[key] for key in _RESOURCE_TAGS if key in its_tags), reservation),
@@ -188,7 +190,7 @@ def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
         tags=its_tags,
         listed=True,
         # Code and sentence; EC2 mostly begins the sentence with the code already. "pending" has a reason of its own.
-        message="" if code == "pending" else message if message.startswith(code) else f"{code}: {message}",
+        message="" if code == "pending" else told,
     )
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfcore.aws.faults import FAMILIES, MEANINGS, NEXT
+from hfcore.aws.faults import MEANINGS, NEXT
 from hfcore.testing.golden import WRITE
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ def lines() -> Iterator[str]:
     yield ""
     yield "| AWS's or botocore's code | kind | what it means | what to do |"
     yield "|---|---|---|---|"
-    rows = [("<br>".join(f"`{code}`" for code in one.codes), one) for one in MEANINGS]
-    rows += [(f"any other that is like `{pattern.replace('|', chr(92) + '|')}`", one) for pattern, one in FAMILIES]
-    for codes, one in rows:
+    for one in MEANINGS:
+        codes = "<br>".join(f"`{code}`" for code in one.codes)
         yield f"| {codes} | {one.kind} | {one.means} | {one.remedy} |"
 
 

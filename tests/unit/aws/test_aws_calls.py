@@ -332,13 +332,24 @@ def test_repeat_leaves_an_unanswered_change_open(
     assert context.journal.steps("ret-1")[0].outcome is None
 
 
-def test_a_client_that_can_not_be_had_leaves_no_intent(context: Context, run: Callable[..., Mapping[str, Any]]) -> None:
+def test_a_client_that_can_not_be_had_leaves_no_intent_and_takes_none_back(
+    context: Context,
+    new_context: Callable[..., Context],
+    run: Callable[..., Mapping[str, Any]],
+    faults: Callable[..., None],
+) -> None:
     def none(_service: str, _patience: str) -> None:
         raise CloudError(FAULT)
 
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudError) as caught:
         run(replace(context, clients=none))
+    assert not isinstance(caught.value, OutcomeUnknown)
     assert context.journal.steps("req-1") == ()
+    faults("RunInstances", "reset after", "reset after")
+    for clients in (context.clients, none):
+        with pytest.raises(OutcomeUnknown):
+            run(replace(new_context(), clients=clients))
+    assert len(run(new_context())["ids"]) == 1
 
 
 FAULT = Fault(code="NoRegion", message="no AWS region is set")

@@ -45,6 +45,8 @@ def client_error(code: str, status: int = 400, message: str = "a sentence") -> b
         ("Throttling", FaultKind.THROTTLE),
         ("ResourceContention", FaultKind.THROTTLE),
         ("InternalError", FaultKind.TRANSIENT),
+        ("Server.InternalError", FaultKind.TRANSIENT),
+        ("Client.InternalError", FaultKind.PERMISSION),
         ("ScalingActivityInProgress", FaultKind.TRANSIENT),
         ("UnauthorizedOperation", FaultKind.PERMISSION),
         ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", FaultKind.PERMISSION),
@@ -54,15 +56,46 @@ def client_error(code: str, status: int = 400, message: str = "a sentence") -> b
         ("InvalidParameterValue", FaultKind.INVALID),
         ("InvalidAMIID.Malformed", FaultKind.INVALID),
         ("TagLimitExceeded", FaultKind.INVALID),
+        ("UnsupportedOperation", FaultKind.INVALID),
         ("ValidationError", FaultKind.INVALID),
         ("InvalidInstanceID.NotFound", FaultKind.GONE),
         ("InvalidLaunchTemplateName.NotFoundException", FaultKind.GONE),
         ("fleetIdDoesNotExist", FaultKind.GONE),
+        ("NoSuchEntity", FaultKind.GONE),
+        ("AWS.SimpleQueueService.NonExistentQueue", FaultKind.GONE),
+        ("MetadataRetrievalError", FaultKind.PERMISSION),
+        ("iamFleetRoleInvalid", FaultKind.PERMISSION),
+        ("launchSpecUnusable", FaultKind.CAPACITY),
         ("NeverHeardOf", FaultKind.UNKNOWN),
     ],
 )
 def test_each_aws_code_has_the_kind_that_says_what_to_do(code: str, kind: FaultKind) -> None:
     assert kind_of(code) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "iam:CreateServiceLinkedRole"),
+        ("AuthFailure", "check the access key"),
+        ("Client.InternalError", "kms:CreateGrant"),
+        ("Server.InternalError", "AWS Health Dashboard"),
+        ("UnsupportedOperation", "correct what AWS names"),
+        ("NoSuchEntity", "instanceProfile"),
+        ("AWS.SimpleQueueService.NonExistentQueue", "reclaim_queue_url"),
+        ("MetadataRetrievalError", "instance role"),
+        ("iamFleetRoleInvalid", "AmazonEC2SpotFleetTaggingRole"),
+        ("launchSpecUnusable", "maxSpotPrice"),
+        ("InvalidRetryModeError", "AWS_CONFIG_FILE"),
+        ("SomeNewLimitExceeded", "quota raised"),
+        ("InvalidSubnetID.NotFound", "correct the template"),
+        ("NeverHeardOf", ""),
+    ],
+)
+def test_the_remedy_is_that_of_the_cause(code: str, remedy: str) -> None:
+    hint = as_fault(code, "").hint
+    assert remedy in hint
+    assert bool(remedy) == bool(hint)
 
 
 def test_an_unknown_code_is_judged_by_its_http_status() -> None:
@@ -84,6 +117,7 @@ def test_an_unknown_code_is_judged_by_its_http_status() -> None:
         boto.ProxyConnectionError(proxy_url="http://proxy"),
         boto.SSLError(endpoint_url="https://ec2", error="CERTIFICATE_VERIFY_FAILED"),
         boto.NoCredentialsError(),
+        boto.HTTPClientError(error=ValueError("Failed to parse: http://proxy:x")),
         boto.ParamValidationError(report="MaxCount"),
         CloudError(Fault(code="OutOfTime", message="", kind=FaultKind.TRANSIENT)),
     ],
@@ -105,6 +139,7 @@ def test_aws_has_certainly_made_nothing(error: Exception) -> None:
         boto.ConnectionClosedError(endpoint_url="https://ec2"),
         boto.SSLError(endpoint_url="https://ec2", error="bad record"),
         boto.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        boto.HTTPClientError(error=OSError("it broke off")),
         ResponseParserError("no XML"),
         OutcomeUnknown(Fault(code="InternalError", message="")),
     ],
@@ -140,6 +175,8 @@ def test_what_never_reached_aws_is_transient_unless_the_credentials_are_the_reas
         "Invalid type for parameter UserData, value: s3cret\nexport, type: <class 'dict'>",
         'Could not connect to the endpoint URL: "http://user:s3cret@127.0.0.1:9/"',
         "Error when retrieving credentials from custom-process: token=s3cret\nmore of it",
+        "Invalid endpoint: user:s3cret@nowhere",
+        "An HTTP Client raised an unhandled exception: Invalid header value b's3cret\\r'",
     ],
 )
 def test_no_secret_reaches_a_fault(message: str) -> None:

@@ -232,7 +232,11 @@ def test_aws_s_own_tag_names_the_resource_that_launched_an_instance(tag: str, va
     ("code", "text", "message"),
     [
         ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown", None),
-        ("Server.InternalError", "Unable to start", "Server.InternalError: Unable to start"),
+        (
+            "Server.ScheduledStop",
+            "Stopped due to a scheduled retirement",
+            "Server.ScheduledStop: Stopped due to a scheduled retirement",
+        ),
         ("pending", "pending", ""),
     ],
 )
@@ -244,6 +248,13 @@ def test_aws_s_reason_for_a_state_begins_with_its_code(code: str, text: str, mes
     }
 
     assert instance(described).message == (text if message is None else message)
+
+
+def test_a_reason_that_somebody_can_remove_is_told_with_what_to_do() -> None:
+    reason = {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"}
+    told = instance({"InstanceId": "i-1", "State": {"Name": "terminated"}, "StateReason": reason}).message
+
+    assert told.startswith("Client.InternalError: Client error on launch (EC2 can't use the KMS key")
 
 
 def test_a_machine_that_only_its_creation_names_is_pending_since_now(context: Context) -> None:

@@ -39,6 +39,7 @@ _SENTENCES = {
     "already running": "InstanceLimitExceeded",
     "not supported": "Unsupported",
     "not authorized": "UnauthorizedOperation",
+    "client error on launch": "Client.InternalError",
 }
 
 
