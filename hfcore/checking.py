@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hfcore.errors import HfcoreError
 from hfcore.models import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from hfcore.config import Settings
     from hfcore.dispatch import Dispatch
@@ -21,7 +22,11 @@ CREDENTIALS = "credentials"
 
 
 def cloud_checks(
-    settings: Settings, dispatch: Dispatch, plugins: Plugins, templates: tuple[Template, ...]
+    settings: Settings,
+    dispatch: Dispatch,
+    plugins: Plugins,
+    templates: tuple[Template, ...],
+    accounts: Mapping[str, Mapping[str, int]],
 ) -> Iterator[Check]:
     """Check each cloud once, for all its plug-ins together, then each template by the plug-in that would serve it."""
     shut: set[str] = set()
@@ -32,7 +37,7 @@ def cloud_checks(
             continue
         actions = tuple(sorted({action for one in providers for action in one.info.iam_actions}))
         context = dispatch.context(asked, settings.region, settings.endpoint_url)
-        found = _guarded(f"cloud {cloud}", lambda: asked.check_account(actions, context))  # noqa: B023 - called at once
+        found = _guarded(f"cloud {cloud}", partial(asked.check_account, actions, accounts.get(cloud, {}), context))
         shut |= {cloud for one in found if one.name == CREDENTIALS and one.status != "ok"}
         yield from found
     for template in templates:

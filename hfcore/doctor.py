@@ -9,6 +9,8 @@ import os
 import stat
 import subprocess
 import sys
+from collections import Counter
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -18,8 +20,10 @@ from hfcore import storecheck
 from hfcore.errors import HfcoreError, StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import FileLock, remove_quietly, temporary_path
 from hfcore.journal import IntentFolder, is_dead
+from hfcore.lifecycle import is_finished
 from hfcore.models import Check, Severity
 from hfcore.plugins import PluginStatus
+from hfcore.store import open_store
 from hfcore.storefolder import JOURNAL_FOLDER, LOCK_FILE, is_there
 
 if TYPE_CHECKING:
@@ -227,6 +231,20 @@ def store(data: Path, clock: Clock) -> Check:
     where = " ".join(part for part in (first.where, first.what) if part)
     told = f"{len(report.findings)} wrong, as {where}: {first.problem}"
     return Check(name="store", status="error", message=told, hint="hfcore store check")
+
+
+def accounts(data: Path, clock: Clock) -> dict[str, Counter[str]]:
+    """Count the stored requests that are not over, for each cloud by account; none where the store can't be read."""
+    found: dict[str, Counter[str]] = {}
+    with suppress(StoreError):
+        if not is_there(data):
+            return found
+        state = open_store(data, now=clock.now()).read()
+        live = state.live_ids()
+        for request in state.requests():
+            if request.account_id and not (is_finished(request) and live.isdisjoint(request.machine_ids)):
+                found.setdefault(request.cloud, Counter())[request.account_id] += 1
+    return found
 
 
 def store_lock(data: Path, patience: float = _LOCK_PATIENCE) -> Check:

@@ -383,11 +383,14 @@ def check(template: Template, context: Context) -> tuple[Check, ...]:  # type: i
 
 
 @hookspec(firstresult=True)
-def check_account(actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:  # type: ignore[empty-body]
+def check_account(  # type: ignore[empty-body]
+    actions: tuple[str, ...], accounts: Mapping[str, int], context: Context
+) -> tuple[Check, ...]:
     """Look at the way to the cloud, for `hfcore doctor`: credentials, account, clock, endpoints, rights. Optional.
 
     Args:
         actions: Permissions that the plug-ins need, in the cloud's spelling.
+        accounts: How many stored requests that are not over live in which account.
         context: The context.
 
     Returns:

@@ -188,9 +188,11 @@ class Provider:
         result = self._call("describe_offers", instance_types=instance_types, subnets=subnets, context=context)
         return self._checked("describe_offers", result, Offers)
 
-    def check_account(self, actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:
+    def check_account(
+        self, actions: tuple[str, ...], accounts: Mapping[str, int], context: Context
+    ) -> tuple[Check, ...]:
         """Call the hook of this name."""
-        return self._several("check_account", Check, actions=actions, context=context)
+        return self._several("check_account", Check, actions=actions, accounts=accounts, context=context)
 
     def access_policy(self, plugins: tuple[ProviderInfo, ...], owner: str, settings: Settings | None) -> dict[str, Any]:
         """Call the hook of this name, which the plug-in must have."""

@@ -242,15 +242,19 @@ class Service:
             raise InputError(f"there is no type {', '.join(unknown)} in {self.settings.region}")
         return provider.name, found
 
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self, accounts: Mapping[str, Mapping[str, int]] = EMPTY) -> tuple[Check, ...]:
         """Ask the clouds what `hfcore doctor` wants to know: the way to each and the rights there, then each template.
+
+        Args:
+            accounts: For each cloud, how many requests live in which account (`hfcore.doctor.accounts`).
 
         Raises:
             ConfigError: There is no template file, or one can't be read.
         """
         from hfcore.checking import cloud_checks
 
-        return tuple(cloud_checks(self.settings, self._dispatch, self.plugins, self.templates.templates))
+        templates = self.templates.templates
+        return tuple(cloud_checks(self.settings, self._dispatch, self.plugins, templates, accounts))
 
     @cached_property
     def reconciling(self) -> Reconciling:

@@ -68,21 +68,31 @@ def refusal(name: str, found: Fault) -> Check:
 
 
 @hookimpl
-def check_account(actions: tuple[str, ...], context: Context) -> tuple[Check, ...]:
+def check_account(actions: tuple[str, ...], accounts: Mapping[str, int], context: Context) -> tuple[Check, ...]:
     """Look at credentials, clock, endpoints and IAM actions; nothing but the first two where that fails."""
     try:
         who, when = _identity(context)
     except HfcoreError as error:
         when = _date(error.__cause__)
         return (*_nobody(error), *((clock(context.clock.now(), when),) if when else ()))
-    region = f"account {who['Account']}, region {context.region}"
     return (
         Check(name="credentials", status="ok", message=str(who["Arn"])),
-        Check(name="account and region", status="ok", message=region),
+        account(str(who["Account"]), context.region, accounts),
         clock(context.clock.now(), when),
         *_endpoints(context, actions),
         *permissions(context, actions),
     )
+
+
+def account(answering: str, region: str, lived_in: Mapping[str, int]) -> Check:
+    """Hold the account that answers to those in which stored requests live. Pure."""
+    name, told = "account and region", f"account {answering}, region {region}"
+    others = [f"{count} in account {one}" for one, count in sorted(lived_in.items()) if one != answering]
+    if not others:
+        return Check(name=name, status="ok", message=told)
+    told = f"{told}; stored requests live elsewhere: {', '.join(others)}"
+    hint = "use that account's credentials until these requests are over: others neither see nor end their machines"
+    return Check(name=name, status="error", message=told, hint=hint)
 
 
 def _nobody(error: HfcoreError) -> tuple[Check, ...]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Json = Mapping[str, Any]
 
 AVAILABLE = "available"
+_OF_LAUNCHES = ("image", "launch")
+"""The checks that ask what a launch itself asks, for which the rights lack then, too."""
 
 
 @hookimpl
@@ -189,12 +191,12 @@ class _Checks:
 
 
 def _guarded(name: str, look: Callable[[str], Check]) -> Check:
-    """Give the check of a look; what the credentials may not ask for is not checked, and all else is wrong."""
+    """Give the check of a look; what the credentials may not and need not ask for is not checked; all else is wrong."""
     try:
         return look(name)
     except CloudError as error:
         found = error.fault
-        if found.kind is not FaultKind.PERMISSION:
+        if found.kind is not FaultKind.PERMISSION or name in _OF_LAUNCHES:
             return refusal(name, replace(found, hint=found.hint or "correct what the template names"))
         told = f"the credentials may not ask for it ({found.code})"
         return Check(name=name, status="not checked", message=told, hint=found.hint)

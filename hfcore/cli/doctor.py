@@ -144,4 +144,4 @@ def _of_templates(settings: Settings, logger: Logger, *, offline: bool) -> Itera
         if offline:
             yield Check(name="clouds", status="not checked", message="by --offline")
         else:
-            yield from service.checks()
+            yield from service.checks(host.accounts(settings.work_dir / "data", SystemClock()))

@@ -11,6 +11,7 @@ import pytest
 
 from hfcore.cli.output import ExitCode
 from hfcore.testing.aws import StrictAws
+from hfcore.testing.aws.faults import OTHER_ACCOUNT
 from hfcore.testing.site import templates as templates_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Ended
 
     Cli = Callable[..., Ended]
+
+ACCOUNT, ACCOUNT_ROW = "123456789012", "account and region"
 
 
 @pytest.fixture
@@ -103,6 +106,31 @@ def test_wrong_credentials_leave_the_templates_unchecked(cli: Cli, provider: Pat
     found = rows(ended)
     assert (ended.code, found["credentials"]) == (ExitCode.FAILED, ["error"])
     assert found["template Group: all that it names"] == ["not checked"]
+
+
+def test_an_image_that_may_not_be_looked_up_is_an_error(cli: Cli, provider: Path, aws: StrictAws) -> None:
+    offer(provider, templates_of(aws)[0] | {"imageId": "/aws/service/some/image"})
+    aws.faults.add("error:AccessDeniedException:GetParameter")
+    ended = cli("doctor", "--provider", provider, "-o", "json")
+    wrong = {one["name"].split(": ")[1]: one for one in ended.items if one["status"] == "error"}
+    assert (ended.code, sorted(wrong)) == (ExitCode.FAILED, ["image", "launch"])
+    assert wrong["image"]["message"].startswith("AccessDeniedException (/aws/service/some/image)")
+    assert "hfcore iam-policy" in wrong["image"]["hint"]
+
+
+def test_requests_that_live_in_another_account_are_told_with_both_accounts(
+    cli: Cli, provider: Path, aws: StrictAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        assert cli("hostfactory", "requestMachines", "OnDemand-Small", "1", "--provider", provider).code == 0
+    (here,) = (one for one in cli("doctor", "--provider", provider, "-o", "json").items if one["name"] == ACCOUNT_ROW)
+    for name, value in aws.environment(account=OTHER_ACCOUNT).items():
+        monkeypatch.setenv(name, value)
+    ended = cli("doctor", "--provider", provider, "-o", "json")
+    (there,) = (one for one in ended.items if one["name"] == ACCOUNT_ROW)
+    assert [here["status"], there["status"], ended.code] == ["ok", "error", ExitCode.FAILED]
+    assert there["message"].startswith(f"account {OTHER_ACCOUNT}, region us-east-1; ")
+    assert there["message"].endswith(f": 2 in account {ACCOUNT}")
 
 
 def test_missing_rights_are_named(cli: Cli, provider: Path, aws: StrictAws) -> None:

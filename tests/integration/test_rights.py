@@ -192,7 +192,7 @@ def test_what_a_plugin_calls_is_what_it_says_that_it_needs(grid: Grid) -> None:
         by_itself.add("ec2:RunInstances")  # checked where a fleet or a group launches, and called by checks alone
     assert called <= said, called - said
     assert said - called <= by_itself, said - called - by_itself
-    grid.provider.check_account(tuple(sorted(said)), grid.context)
+    grid.provider.check_account(tuple(sorted(said)), {}, grid.context)
     assert needed(grid.aws.calls) <= said
 
 

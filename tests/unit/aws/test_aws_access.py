@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfcore.aws.access import check_account, clock, latency
+from hfcore.aws.access import account, check_account, clock, latency
 from hfcore.testing.aws import AwsError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def rows(rig: Rig) -> list[tuple[str, str, str]]:
-    return [(one.name, one.status, one.message) for one in check_account(ACTIONS, rig.new_context())]
+    return [(one.name, one.status, one.message) for one in check_account(ACTIONS, {}, rig.new_context())]
 
 
 def test_all_is_right_or_not_checked_with_the_reason(rig: Rig) -> None:
@@ -74,7 +74,7 @@ def test_an_endpoint_that_may_not_be_asked_is_an_error(rig: Rig) -> None:
 
 def test_actions_that_are_not_allowed_are_named_with_what_to_do(rig: Rig) -> None:
     rig.aws.faults.add("error:UnauthorizedOperation:DescribeFleetHistory,CreateLaunchTemplate")
-    found = [one for one in check_account(ACTIONS, rig.new_context()) if one.status == "error"]
+    found = [one for one in check_account(ACTIONS, {}, rig.new_context()) if one.status == "error"]
     assert [one.message for one in found] == ["not allowed: ec2:CreateLaunchTemplate, ec2:DescribeFleetHistory"]
     assert "hfcore iam-policy" in found[0].hint
 
@@ -87,7 +87,7 @@ def test_what_ec2_answers_otherwise_counts_neither_as_allowed_nor_as_missing(rig
 
 def test_a_clock_that_is_far_off_is_named_with_how_far(rig: Rig) -> None:
     rig.aws.advance(600)
-    found = {one.name: one for one in check_account(ACTIONS, rig.new_context())}
+    found = {one.name: one for one in check_account(ACTIONS, {}, rig.new_context())}
     assert found["clock"].status == "error"
     assert re.fullmatch("(599|600) s behind AWS's", found["clock"].message)
     assert "NTP" in found["clock"].hint
@@ -104,6 +104,15 @@ def test_the_clock_is_told_where_aws_refuses_for_it(rig: Rig) -> None:
 )
 def test_a_clock_is_judged_by_what_aws_allows(seconds: int, status: str) -> None:
     assert clock(NOW + timedelta(seconds=seconds), NOW).status == status
+
+
+def test_requests_that_live_in_other_accounts_are_told_with_these_and_how_many_they_are() -> None:
+    assert account("111111111111", "us-east-1", {"111111111111": 3}).status == "ok"
+    found = account("111111111111", "us-east-1", {"333333333333": 1, "111111111111": 3, "222222222222": 2})
+    elsewhere = "2 in account 222222222222, 1 in account 333333333333"
+    told = f"account 111111111111, region us-east-1; stored requests live elsewhere: {elsewhere}"
+    assert (found.status, found.message) == ("error", told)
+    assert "credentials" in found.hint
 
 
 def test_a_clock_without_a_date_to_hold_it_to_is_not_checked() -> None:
