@@ -222,6 +222,11 @@ def activity(text: str | None, status: str = "Failed", description: str = "Launc
             FaultKind.QUOTA,
         ),
         ("You are not authorized to perform this operation.", "UnauthorizedOperation", FaultKind.PERMISSION),
+        (
+            "Instance became unhealthy. Termination Reason: Client.InternalError: Client error on launch",
+            "Client.InternalError",
+            FaultKind.PERMISSION,
+        ),
         ("Something new.", "ScalingActivityFailed", FaultKind.UNKNOWN),
     ],
 )
