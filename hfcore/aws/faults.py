@@ -201,7 +201,7 @@ MEANINGS: tuple[Meaning, ...] = (
             "let the role attach AmazonEC2SpotFleetTaggingRole and trust spotfleet.amazonaws.com, or correct fleetRole",
         ),
         (
-            "Client.InternalError",
+            "Client.InternalError InvalidKMSKey.InvalidState",
             "EC2 can't use the KMS key of an encrypted image or volume: it has no grant, or the key is disabled",
             "enable it, and let its policy allow kms:CreateGrant to who launches, such as a service-linked role",
         ),

@@ -223,8 +223,8 @@ def activity(text: str | None, status: str = "Failed", description: str = "Launc
         ),
         ("You are not authorized to perform this operation.", "UnauthorizedOperation", FaultKind.PERMISSION),
         (
-            "Instance became unhealthy. Termination Reason: Client.InternalError: Client error on launch",
-            "Client.InternalError",
+            "Instance became unhealthy. Termination Reason: Client.InvalidKMSKey.InvalidState: It is in an incorrect state",
+            "Client.InvalidKMSKey.InvalidState",
             FaultKind.PERMISSION,
         ),
         ("Something new.", "ScalingActivityFailed", FaultKind.UNKNOWN),

@@ -79,6 +79,7 @@ def test_each_aws_code_has_the_kind_that_says_what_to_do(code: str, kind: FaultK
         ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "iam:CreateServiceLinkedRole"),
         ("AuthFailure", "check the access key"),
         ("Client.InternalError", "kms:CreateGrant"),
+        ("Client.InvalidKMSKey.InvalidState", "kms:CreateGrant"),
         ("Server.InternalError", "AWS Health Dashboard"),
         ("UnsupportedOperation", "correct what AWS names"),
         ("NoSuchEntity", "instanceProfile"),

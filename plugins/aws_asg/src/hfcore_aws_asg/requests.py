@@ -26,7 +26,7 @@ FROZEN: Final = ("Launch", "ReplaceUnhealthy", "AZRebalance")
 MOST_REASONS = 5
 _WHOLE = 100
 _FAILED = frozenset({"Failed", "Cancelled"})
-_CODE = re.compile(r"Instances\. (?P<code>[A-Z]\w+(?:\.\w+)*) - (?P<text>.*)", re.DOTALL)
+_CODE = re.compile(r"(?:Instances\.|Termination Reason:) (?P<code>[A-Z]\w+(?:\.\w+)*)(?: -|:) (?P<text>.*)", re.DOTALL)
 _VARYING = re.compile(r"\s*[(,;]?\s*Request ID: [0-9a-f-]+|\bi-[0-9a-f]{8,17}\b", re.IGNORECASE)
 # Auto Scaling user guide, "Troubleshoot: instance launch failures": sentences of EC2's, mostly without its code.
 _SENTENCES = {
@@ -39,7 +39,6 @@ _SENTENCES = {
     "already running": "InstanceLimitExceeded",
     "not supported": "Unsupported",
     "not authorized": "UnauthorizedOperation",
-    "client error on launch": "Client.InternalError",
 }
 
 
