@@ -61,6 +61,7 @@ def observe(
     known: tuple[Machine, ...],
     discovery: Discovery,
     *,
+    asked: frozenset[str],
     now: datetime,
     name_of: Callable[[Instance], str],
     pending_timeout: timedelta,
@@ -72,6 +73,7 @@ def observe(
         request: The stored request.
         known: Its stored machines, terminal ones included.
         discovery: What the plug-in found.
+        asked: Ids that the plug-in was asked about; others, stored by another call meanwhile, it can't miss.
         now: The time.
         name_of: Gives an instance its host name.
         pending_timeout: A machine pending for longer is to be ended (IBM's AWS_INSTANCE_PENDING_TIMEOUT_SEC).
@@ -83,7 +85,8 @@ def observe(
     seen = _seen(request, discovery, name_of)
     known_ids = {machine.instance_id for machine in known}
     late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
-    request, machines, notice = _missing_and_seen(request, known, seen, discovery, now)
+    missing = _missing((m for m in known if m.instance_id in asked), discovery, now)
+    request, machines, notice = _missing_and_seen(request, known, missing, seen, discovery, now)
     request = replace(request, account_id=request.account_id or discovery.account_id)
     unwanted = {**request.unwanted, **{machine.instance_id: LATE for machine in late}}
     if is_open(request):
@@ -124,7 +127,8 @@ def observe_return(
     weights = {machine.instance_id: machine.weight for machine in machines}
     seen = (m for m in _seen(request, discovery, name_of) if m.instance_id in weights)
     kept = tuple(replace(m, weight=weights[m.instance_id]) for m in seen)
-    doubted, merged, notice = _missing_and_seen(request, machines, kept, discovery, now)
+    missing = _missing(machines, discovery, now)
+    doubted, merged, notice = _missing_and_seen(request, machines, missing, kept, discovery, now)
     # Its parts, in several accounts or regions, are asked about one by one: one in view takes no doubt from the others.
     request = replace(request, vanished_at=doubted.vanished_at or request.vanished_at)
     return Observed(request=request, machines=merged, unwanted={}, notice=notice)
@@ -142,7 +146,7 @@ def _with_seen(known: tuple[Machine, ...], seen: tuple[Machine, ...]) -> tuple[M
     return tuple(merged.values())
 
 
-def _missing(known: tuple[Machine, ...], discovery: Discovery, now: datetime) -> frozenset[str]:
+def _missing(asked: Iterable[Machine], discovery: Discovery, now: datetime) -> frozenset[str]:
     """Name the machines that were asked for and are not there any more.
 
     One that another call has seen since can't be missed by an older answer.
@@ -150,15 +154,19 @@ def _missing(known: tuple[Machine, ...], discovery: Discovery, now: datetime) ->
     if not discovery.thorough:
         return frozenset()
     shown = {instance.instance_id for instance in discovery.instances}
-    asked = (m for m in known if is_live(m) and not is_younger(m, discovery.observed_at))
-    return frozenset(m.instance_id for m in asked if m.instance_id not in shown and _is_gone(m, now))
+    live = (m for m in asked if is_live(m) and not is_younger(m, discovery.observed_at))
+    return frozenset(m.instance_id for m in live if m.instance_id not in shown and _is_gone(m, now))
 
 
 def _missing_and_seen(
-    request: Request, known: tuple[Machine, ...], seen: tuple[Machine, ...], discovery: Discovery, now: datetime
+    request: Request,
+    known: tuple[Machine, ...],
+    missing: frozenset[str],
+    seen: tuple[Machine, ...],
+    discovery: Discovery,
+    now: datetime,
 ) -> tuple[Request, tuple[Machine, ...], str]:
     """Merge what was seen into what was known, and judge what is missing."""
-    missing = _missing(known, discovery, now)
     thought_alive = frozenset(m.instance_id for m in known if m.instance_id in missing and m.status not in ENDING)
     request, doubt = _doubt_mass_death(request, thought_alive, discovery, now)
     notice = ""

@@ -214,6 +214,7 @@ class Polling:
             request,
             state.machines_of(request),
             discovery,
+            asked=frozenset(found.questions[discovery.request_id].machine_ids),
             now=found.at,
             name_of=self._name_of,
             pending_timeout=self._pending_timeout,

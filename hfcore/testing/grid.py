@@ -127,6 +127,7 @@ class Grid(Rig):
         """Look at requests as a poll does; by default at all that may still move or have live machines."""
         moving = (one for one in self.requests.values() if self.live(one) or lifecycle.is_open(one))
         asked = self.asked(*(map(self.now, requests) if requests else moving))
+        ids = {one.request_id: frozenset(one.machine_ids) for one in asked}
         found = {one.request_id: one for one in self.provider.discover_instances(asked, self.context)}
         for request_id, discovery in found.items():
             request = self.requests[request_id]
@@ -134,6 +135,7 @@ class Grid(Rig):
                 request,
                 tuple(self.its(request)),
                 discovery,
+                asked=ids[request_id],
                 now=self.clock.now(),
                 name_of=_name,
                 pending_timeout=timedelta(minutes=3),

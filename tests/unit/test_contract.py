@@ -79,7 +79,7 @@ LACKING: list[tuple[str, tuple[Any, ...]]] = [
         for key in ("machineId", "name", "result", "privateIpAddress", "launchtime")
     ),
     *(("getReturnRequests", (key,)) for key in ("status", "requests")),
-    *(("getReturnRequests", ("requests", 0, key)) for key in ("machine", "machineId", "gracePeriod")),
+    *(("getReturnRequests", ("requests", 0, key)) for key in ("machine", "gracePeriod")),
 ]
 T, R, M = ("templates", 0), ("requests", 0), ("requests", 0, "machines", 0)
 WRONG: list[tuple[str, tuple[Any, ...], Any]] = [

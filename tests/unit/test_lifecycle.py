@@ -100,12 +100,18 @@ def seen(*instances: Instance, at: datetime = NOW + MINUTE, **changed: object) -
 
 
 def observe(
-    request: Request, known: tuple[Machine, ...], discovery: Discovery, *, now: datetime | None = None
+    request: Request,
+    known: tuple[Machine, ...],
+    discovery: Discovery,
+    *,
+    asked: frozenset[str] | None = None,
+    now: datetime | None = None,
 ) -> Observed:
     return observing.observe(
         request,
         known,
         discovery,
+        asked=frozenset(one.instance_id for one in known) if asked is None else asked,
         now=now or discovery.observed_at,
         name_of=lambda instance: instance.private_dns,
         pending_timeout=PENDING_TIMEOUT,
@@ -378,6 +384,14 @@ def test_an_answer_that_can_not_tell_calls_nothing_gone() -> None:
     request = a_request(machine_ids=("i-1", "i-2"))
     observed = observe(request, (a_machine(1), a_machine(2)), seen(an_instance(2), thorough=False))
     assert observed.machines[0].status is RUNNING
+
+
+def test_a_machine_that_was_not_asked_about_is_not_gone_by_an_answer_that_lacks_it() -> None:
+    request, theirs = a_request(machine_ids=("i-1", "i-2")), a_machine(2)
+    observed = observe(request, (a_machine(1), theirs), seen(), asked=frozenset({"i-1"}))
+    assert [machine.status for machine in observed.machines] == [RUNNING, RUNNING]
+    observed = observe(request, (a_machine(1), theirs), seen(an_instance(1)), asked=frozenset({"i-1"}))
+    assert observed.machines[1] == theirs
 
 
 def test_a_machine_that_another_call_saw_later_is_not_gone_by_an_older_answer() -> None:

@@ -52,7 +52,7 @@ def test_instances_are_described_together(
     seen = describe(context, [*ids, ids[0]])
 
     assert set(seen.instances) == set(ids)
-    assert (seen.missing, seen.untagged, seen.account) == (frozenset(), frozenset(), "123456789012")
+    assert (seen.missing, seen.untagged, seen.account) == (frozenset(), {}, "123456789012")
     assert before <= seen.observed_at <= context.clock.now()
     assert operations() == ["DescribeInstances"]
 
@@ -110,7 +110,7 @@ def test_an_instance_without_our_owner_tag_is_neither_seen_nor_missing(
     seen = describe(context, [ours, strange, bare])
 
     assert set(seen.instances) == {ours}
-    assert seen.untagged == {strange, bare}
+    assert seen.untagged.keys() == {strange, bare}
     assert seen.missing == frozenset()
 
 
