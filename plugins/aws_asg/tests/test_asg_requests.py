@@ -223,7 +223,7 @@ def activity(text: str | None, status: str = "Failed", description: str = "Launc
         ),
         ("You are not authorized to perform this operation.", "UnauthorizedOperation", FaultKind.PERMISSION),
         (
-            "Instance became unhealthy. Termination Reason: Client.InvalidKMSKey.InvalidState: It is in an incorrect state",
+            "Instance became unhealthy. Termination Reason: Client.InvalidKMSKey.InvalidState: It is disabled.",
             "Client.InvalidKMSKey.InvalidState",
             FaultKind.PERMISSION,
         ),
