@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast, get_args
@@ -23,6 +24,7 @@ from hfcore.memory import LAST_RECONCILED
 from hfcore.models import FleetType, Machine, MachineStatus, Release, Request, RequestKind, RequestStatus, Template
 from hfcore.reconcile import INSTANCE, UNUSED_DAYS, Deed, Held, Judge, Leave, Place, Records
 from hfcore.records import decode_time
+from hfcore.storecheck import LACKS, taken_out
 from hfcore.storefolder import ARCHIVE_FOLDER, META_FILE, RESTORED_AT, read_meta
 from hfcore.strangers import Strangers
 
@@ -56,6 +58,8 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 Key = tuple[str, str, str]
+
+_Archived = tuple[Place, str, "datetime"]  # where an archived request lived, its template, and when it was made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ class Reconciling:
         self._polling = polling
         self._clock = clock
         self._name_of = name_of
-        self._members: defaultdict[str, set[str]] = defaultdict(set)
+        self._members: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
     def survey(self, *, templates: bool = True) -> Survey:
         """List all that is ours, then read the records, and say where they do not agree. Changes nothing.
@@ -111,14 +115,17 @@ class Reconciling:
         Raises:
             StoreError: The store can't be trusted.
         """
-        archived = self._archived_places() if templates else ()
-        places = _places(self._store.read(), archived, self._settings)
-        held, unlisted = self._list(places)
+        archived = [*self._archived()] if templates else []
+        places = _places(self._store.read(), (place for place, *_ in archived if place.region), self._settings)
+        held, missed = self._list(places)
         for one in held:
             if one.resource.kind == INSTANCE:
-                self._members[one.resource.request_id].add(one.resource.resource_id)
+                self._members[one.place.region, one.resource.request_id].add(one.resource.resource_id)
         state = self._store.read()
-        records = self._records(state, unlisted, templates=templates)
+        for place in places:
+            missed[place] += filter(None, [self._other_account(state, place, held)])
+        told = {place: f"not all there could be listed: {'; '.join(why)}" for place, why in missed.items() if why}
+        records = self._records(state, told, archived)
         judge = Judge(
             held,
             records,
@@ -126,8 +133,8 @@ class Reconciling:
             margin=max(LONGEST_CALL, timedelta(seconds=2 * self._settings.foreign_after_sec)),
             unused=timedelta(days=UNUSED_DAYS) if templates else None,
         )
-        findings = (*judge.findings(), *judge.missing(frozenset(places) - unlisted.keys()))
-        said = tuple(f"{place.region}: {why}" for place, why in unlisted.items())
+        findings = (*judge.findings(), *judge.missing(frozenset(places) - told.keys()))
+        said = tuple(f"{place.region}: {why}" for place, why in told.items())
         count = len({one.key for one in held})
         return Survey(findings=findings, held=count, unlisted=said, doubt=records.doubt)
 
@@ -148,7 +155,8 @@ class Reconciling:
         state = self._store.read()
         known = [one for one in proposed[Deed.END] if _is_known_by_now(state, one)]
         undone |= {key(one): "a record knows it by now" for one in known}
-        undone |= self._end([one for one in proposed[Deed.END] if one not in known])
+        for members in _by_place(one for one in proposed[Deed.END] if one not in known).values():
+            undone |= self._end(members)
         undone |= self._remove(proposed[Deed.REMOVE])
         looked_for = {one.request.request_id for one in proposed[Deed.LOOK] if one.request}
         if looked_for:
@@ -181,7 +189,7 @@ class Reconciling:
                 logger.warning("reconcile: not all could be listed: %s", why)
             self.act(todo[:MOST_BY_ITSELF])
 
-    def _list(self, places: Sequence[Place]) -> tuple[tuple[Held, ...], dict[Place, str]]:
+    def _list(self, places: Sequence[Place]) -> tuple[tuple[Held, ...], defaultdict[Place, list[str]]]:
         """Let every plug-in list what is ours in every place; give with it why one place or another is incomplete."""
         providers, missed = self._dispatch.usable()
         unlisted: defaultdict[Place, list[str]] = defaultdict(list)
@@ -201,40 +209,50 @@ class Reconciling:
 
         at_once(ask, tuple((place, provider) for place in places for provider in providers))
         held = tuple(Held(resource=one, place=place, apis=tuple(apis)) for (place, one), apis in lists.items())
-        return held, {place: f"not all there could be listed: {'; '.join(why)}" for place, why in unlisted.items()}
+        return held, unlisted
 
-    def _records(self, state: State, unlisted: Mapping[Place, str], *, templates: bool) -> Records:
+    def _other_account(self, state: State, place: Place, held: Iterable[Held]) -> str:
+        """Say so if another account has answered than the one in which requests of a place live."""
+        its = [one for one in state.requests() if one.account_id and (one.region, one.endpoint) == place]
+        standing = [one for one in its if not lifecycle.is_finished(one)]
+        answered = next((one.resource.account_id for one in held if one.place == place), "")
+        if not answered and standing:  # nothing is listed, though something may stand
+            ids = [one for request in standing for one in (*request.resource_ids, *request.machine_ids)]
+            with suppress(HfcoreError):  # the look at what is missing then tells it
+                answered = next((one.account_id for one in self._strangers(place).ask(ids[:1]).values()), "")
+        others = sorted({one.account_id for one in standing or its} - {answered}) if answered else ()
+        return f"account {answered} has answered, requests there live in {', '.join(others)}" if others else ""
+
+    def _records(self, state: State, unlisted: Mapping[Place, str], archived: Iterable[_Archived]) -> Records:
         meta = read_meta(self._data / META_FILE)
-        restored = meta.get(RESTORED_AT)
         created = meta.get("created")
+        uses: defaultdict[str, list[datetime]] = defaultdict(list)
+        hot = ((one.template_id, one.created_at) for one in state.requests())
+        for template_id, at in (*hot, *(its[1:] for its in archived)):
+            uses[template_id].append(at)
         return Records(
             requests={one.request_id: one for one in state.requests()},
             machines={one.instance_id: one for one in state.machines()},
             archived=self._store.archived,
             begun=self._journal.requests(),
-            used=self._uses(state) if templates else {},
-            doubt=f"an older copy of the records was taken at {restored}: they may lack it" if restored else "",
+            used=uses,
+            doubt=self._doubt(meta.get(RESTORED_AT)),
             unlisted=unlisted,
             since=decode_time(created) if created else None,
         )
 
-    def _archived_places(self) -> Iterator[Place]:
-        for line in Archive(self._data / ARCHIVE_FOLDER, month="").lines():
-            if id_of(line.text) is not None:
-                record = json.loads(line.text)["request"]
-                if record.get("region"):
-                    yield Place(record["region"], record.get("endpoint", ""))
+    def _doubt(self, restored: str | None) -> str:
+        if restored:
+            return f"an older copy of the records was taken at {restored}: they may lack it"
+        gone = taken_out(self._data)
+        return f"{LACKS}: {len(gone)}, as {gone[0]}: it may lack more" if gone else ""
 
-    def _uses(self, state: State) -> Mapping[str, Sequence[datetime]]:
-        """Give when machines of each template were asked for, those of the archive included."""
-        found: defaultdict[str, list[datetime]] = defaultdict(list)
-        for request in state.requests():
-            found[request.template_id].append(request.created_at)
+    def _archived(self) -> Iterator[_Archived]:
         for line in Archive(self._data / ARCHIVE_FOLDER, month="").lines():
             if id_of(line.text) is not None:
                 record = json.loads(line.text)["request"]
-                found[record.get("template_id", "")].append(decode_time(record["created_at"]))
-        return found
+                place = Place(record.get("region", ""), record.get("endpoint", ""))
+                yield place, record.get("template_id", ""), decode_time(record["created_at"])
 
     def _adopt(self, findings: Sequence[Finding]) -> dict[Key, str]:
         """Put what open requests do not know into their records."""
@@ -284,7 +302,7 @@ class Reconciling:
     def _with_members(self, findings: Sequence[Finding], ended: Sequence[Finding]) -> dict[str, str]:
         """Say of requests that machines were left to them: to remove what has launched these would end them."""
         ids = {one.resource.resource_id for one in ended}
-        left = {_name(one): len(self._members[one.resource.request_id] - ids) for one in findings}
+        left = {_name(one): len(self._members[one.place.region, one.resource.request_id] - ids) for one in findings}
         return {
             name: f"it launches nothing more; machines that stand: {count}" for name, count in left.items() if count
         }

@@ -42,6 +42,8 @@ REPAIR: Final = "`hfcore store repair` puts it right"
 BY_ITSELF: Final = f"the next change of the store puts it right, or now: {REPAIR}"
 SET_ASIDE: Final = "correct it by hand, or `hfcore store repair --yes` sets it aside into a file of its own"
 
+LACKS: Final = f"{STORAGE_FILE} lacks requests that it, or {MACHINES_FILE}, named before the last change"
+
 _NEW_META: Final = """write it: {"schema": 1, "owner": "…"}, with what a machine has as its tag hfcore:owner"""
 _STRANGER: Final = (
     f"{STORAGE_FILE} of the same time knows it; without that, `hfcore store repair --yes` sets the machine aside: "
@@ -143,6 +145,25 @@ def what_is_wrong(line: Line) -> str:
     except StoreUntrusted as error:
         return error.message
     return ""
+
+
+def taken_out(data: Path) -> list[str]:
+    """Name the requests that the versions before the last change name, and that are nowhere any more.
+
+    hfcore takes none out but into the archive: an emptied file, say, is a person's work.
+    """
+    machines, before = _copy(data / MACHINES_FILE), _copy(data / STORAGE_FILE)
+    requests = read_json(data / STORAGE_FILE, parse_records)  # read after its copy, as the archive is after it
+    gone = {*before, *mending.strangers(requests, machines)} - requests.keys()
+    lines = Archive(data / ARCHIVE_FOLDER, month="").lines() if gone else ()
+    return sorted(gone.difference(id_of(line.text) for line in lines))
+
+
+def _copy(path: Path) -> Json:
+    try:
+        return read_json(last_of(path), parse_records)
+    except StoreUntrusted:
+        return {}
 
 
 def leftovers(data: Path, now: datetime) -> Iterator[Path]:

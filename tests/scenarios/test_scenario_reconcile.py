@@ -13,7 +13,9 @@ from botocore.session import Session
 from hfcore.models import MachineStatus
 from hfcore.store import open_store
 from hfcore.testing.aws import IMAGE, StrictAws
+from hfcore.testing.aws.faults import OTHER_ACCOUNT
 from hfcore.testing.aws.protocol import read_tags
+from hfcore.testing.aws.world import ACCOUNT
 from hfcore.testing.site import CASES, Document, ForkedSite
 
 if TYPE_CHECKING:
@@ -50,9 +52,9 @@ class Owned(ForkedSite):
     def environment(self, more: Any = None) -> dict[str, str]:  # noqa: ANN401 - as of the base
         return super().environment({"HFCORE_OWNER": self.owner, **(more or {})})
 
-    def reconcile(self, *words: str, code: int = 0) -> Document:
+    def reconcile(self, *words: str, code: int = 0, env: dict[str, str] | None = None) -> Document:
         """Run `hfcore reconcile`, and give its JSON; each item by its id is under `by_id`."""
-        ended = self.start("", words=("reconcile", "-o", "json", *words)).wait()
+        ended = self.start("", words=("reconcile", "-o", "json", *words), env=env).wait()
         assert ended.code == code, ended
         found: Document = ended.answer
         return found | {"by_id": {one["resource_id"]: one for one in found.get("items", ())}}
@@ -102,16 +104,18 @@ def lost(site: Owned, aws: StrictAws, forks: Forks, tmp_path: Path) -> Owned:
     return found
 
 
-def launch(aws: StrictAws, count: int = 1, **tags: str) -> list[str]:
+def launch(
+    aws: StrictAws, count: int = 1, *, region: str = "us-east-1", account: str = ACCOUNT, **tags: str
+) -> list[str]:
     """Launch instances as somebody does who is not hfcore; give the ids."""
     client = Session().create_client(
-        "ec2", "us-east-1", endpoint_url=aws.endpoint_url, aws_access_key_id="AKIAAWS0123456789012",
+        "ec2", region, endpoint_url=aws.endpoint_url, aws_access_key_id=f"AKIAAWS0{account}",
         aws_secret_access_key="strict-aws",
     )  # fmt: skip
     tagged = [{"Key": key.replace("_", ":", 1).replace("_", "-"), "Value": value} for key, value in tags.items()]
     answer = client.run_instances(
         ImageId=IMAGE, InstanceType="t3.medium", MinCount=count, MaxCount=count,
-        SubnetId=next(iter(aws.region().subnets)),
+        SubnetId=next(iter(aws.region(region, account).subnets)),
         TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}],
     )  # fmt: skip
     aws.advance(1)
@@ -215,6 +219,47 @@ def test_while_the_records_are_an_older_copy_nothing_is_done(site: Owned, lost: 
     assert {one["proposed"] for one in found["items"]} == {"keep"}
     assert "an older copy of the records was taken at 2026-01-01T00:00:00Z" in found["doubt"]
     assert len(site.live()) == 2
+
+
+@pytest.mark.parametrize("emptied", [("storage.json", "machines.json"), ("machines.json", "storage.json")])
+def test_while_records_were_taken_out_by_hand_nothing_is_done(site: Owned, emptied: tuple[str, str]) -> None:
+    request_id, machines = site.complete("OnDemand-Small", 1)
+    for name in emptied:
+        (site.data / name).write_text("{}")
+    (site.data / f"{emptied[1]}.last").write_text("{}")
+    site.pass_time(MARGIN)
+    found = site.reconcile("--end-unknown", "--yes")
+    assert found["by_id"][machines[0]["machineId"]]["proposed"] == "keep"
+    assert f"before the last change: 1, as {request_id}" in found["doubt"]
+    assert len(site.live()) == 1
+
+
+def test_what_an_unknown_request_has_in_two_regions_is_ended_in_both(site: Owned, aws: StrictAws) -> None:
+    site.complete("OnDemand-Small", 1)
+    site.put("prov_config.json", {"AWS_REGION": "us-west-2"})
+    site.pass_time(2)  # AWS tells some times in whole seconds
+    for region in ("us-east-1", "us-west-2"):
+        launch(aws, region=region, **tags_of(site, "req-lost"))
+    site.pass_time(MARGIN)
+    done = site.reconcile("--end-unknown", "--yes")
+    assert [one["outcome"] for one in done["items"]] == ["done", "done"]
+    assert len(site.live()) == 1
+
+
+@pytest.mark.parametrize("standing", [True, False])
+def test_another_account_than_that_of_the_records_is_named_and_nothing_is_done_there(
+    site: Owned, aws: StrictAws, *, standing: bool
+) -> None:
+    site.complete("OnDemand-Small", 1)
+    its, wrong = site.stored(), aws.environment(account=OTHER_ACCOUNT)
+    if standing:
+        launch(aws, account=OTHER_ACCOUNT, **tags_of(site, "req-lost"))
+    before = site.live()
+    site.pass_time(MARGIN)
+    found = site.reconcile("--end-unknown", "--yes", code=1, env=wrong)
+    assert f"account {OTHER_ACCOUNT} has answered, requests there live in {ACCOUNT}" in found["unlisted"][0]
+    assert [one["proposed"] for one in found["items"]] == ["keep"] * standing
+    assert (site.live(), site.stored()) == (before, its)
 
 
 def test_a_store_of_another_schema_stops_it(site: Owned, lost: Owned) -> None:
