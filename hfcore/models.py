@@ -413,6 +413,8 @@ class Discovery:
         thorough: True if a machine that is absent here was asked for and is not known to the cloud; False leaves
             absent machines as they are, because the answer can't tell.
         account_id: The account that answered, if the answer tells.
+        stands: Whether the request's own resource is shown: it lives in the account that has answered.
+        disowned: Ids asked for that are there without our owner tag: they are not ours to end.
         message: A sentence for people on how this was found out, where it is not the usual way.
     """
 
@@ -424,6 +426,8 @@ class Discovery:
     observed_at: datetime
     thorough: bool = True
     account_id: str = ""
+    stands: bool = False
+    disowned: frozenset[str] = frozenset()
     message: str = ""
 
 

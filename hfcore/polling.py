@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 """Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
 
+DISOWNED = "does not carry our owner tag any more: left alone"
+
 ANOTHER_CALL = "another call is at work on it: it is gone on with at the next one"
 
 
@@ -196,7 +198,7 @@ class Polling:
 
     def _take_in_return(self, state: State, request: Request, discovery: Discovery, found: Findings) -> None:
         question = found.questions[discovery.request_id]
-        notice = observing.other_account(question, discovery)
+        notice = worklist.elsewhere(state, question, discovery)
         if notice:
             found.note(request.request_id, notice)
             return
@@ -243,7 +245,7 @@ class Polling:
         """End what is unwanted, and what open returns name and is not ending yet."""
         returns = _claimed(claims, worklist.open_returns(draft, tended), found)
         releases = worklist.releases(draft, sorted(returns), found.reasons)
-        releases = self._unhindered(draft, releases, found, claims)
+        releases = self._unhindered(draft, _of_ours(releases, found), found, claims)
         answers = self._dispatch.each(releases, _request_of_release, lambda p, r, c: p.release_instances(r, c))
         returns_of: dict[str, set[str]] = {}
         for release in releases:
@@ -334,6 +336,16 @@ def _claimed(claims: Claims, request_ids: Collection[str], found: Findings, wait
     for request_id in ours.symmetric_difference(request_ids):
         found.note(request_id, ANOTHER_CALL)
     return ours
+
+
+def _of_ours(releases: tuple[Release, ...], found: Findings) -> tuple[Release, ...]:
+    """Leave out machines that this look has shown without our owner tag; a call without a look can't tell."""
+    disowned = {instance_id for discovery in found.discoveries for instance_id in discovery.disowned}
+    for one in releases:
+        for machine in one.machines:
+            if machine.instance_id in disowned:
+                found.note(one.return_id or one.request.request_id, f"{machine.instance_id} {DISOWNED}")
+    return worklist.without(releases, disowned)
 
 
 def _is_creating(request: Request) -> bool:

@@ -9,7 +9,7 @@ from hfcore import lifecycle, observing
 from hfcore.models import Release, RequestKind, RequestStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from hfcore.models import Discovery, Machine, Request
     from hfcore.store import State
@@ -30,15 +30,24 @@ def accounts_of(state: State, region: str) -> frozenset[str]:
 def elsewhere(state: State, request: Request, discovery: Discovery | None) -> str:
     """Say so if an answer came from another account than a request lives in: it then tells nothing about it.
 
-    A request whose own account is not known yet lives in one in which others of its region do, or is seen in a new one.
+    A request whose own account is not known lives where it is shown, or else in that of the others of its region; while
+    that is not known either, what is not shown is not gone.
     """
-    if discovery is None or request.account_id or discovery.instances or not discovery.account_id:
+    if discovery is None or request.account_id or discovery.instances or discovery.stands:
         return observing.other_account(request, discovery)
-    accounts = accounts_of(state, request.region)
-    if not accounts or discovery.account_id in accounts:
+    accounts, answered = accounts_of(state, request.region), discovery.account_id
+    if answered and accounts - {answered}:
+        others = ", ".join(sorted(accounts))
+        return f"the answer came from account {answered}, the requests of {request.region} live in {others}"
+    if answered in accounts or not _is_missed(state, request, discovery):
         return ""
-    others = ", ".join(sorted(accounts))
-    return f"the answer came from account {discovery.account_id}, the requests of {request.region} live in {others}"
+    return f"nothing of it is shown by account {answered or '(unknown)'}, and whether it lives there is not known yet"
+
+
+def _is_missed(state: State, request: Request, discovery: Discovery) -> bool:
+    """Tell whether an answer should show something of a request: it is not new, and something may stand."""
+    expected = request.resource_ids or any(m.status not in lifecycle.ENDING for m in state.machines_of(request))
+    return bool(expected) and discovery.observed_at - request.created_at >= lifecycle.VISIBILITY_DELAY
 
 
 def questions(state: State, tended: Iterable[str]) -> Iterator[Request]:
@@ -110,8 +119,12 @@ def open_returns(state: State, tended: Iterable[str]) -> tuple[str, ...]:
 
 def still_to_end(state: State, releases: Iterable[Release]) -> tuple[Release, ...]:
     """Leave out the machines that are ending by now."""
-    ending = {m.instance_id for m in state.machines() if m.status in lifecycle.ENDING}
-    left = (replace(one, machines=tuple(m for m in one.machines if m.instance_id not in ending)) for one in releases)
+    return without(releases, {m.instance_id for m in state.machines() if m.status in lifecycle.ENDING})
+
+
+def without(releases: Iterable[Release], ids: Container[str]) -> tuple[Release, ...]:
+    """Leave out machines."""
+    left = (replace(one, machines=tuple(m for m in one.machines if m.instance_id not in ids)) for one in releases)
     return tuple(one for one in left if one.machines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hfcore.aws.calls import ask
@@ -10,6 +11,8 @@ from hfcore.models import Fault, FaultKind
 
 if TYPE_CHECKING:
     from hfcore.context import Context
+
+_MAKER = re.compile(r"arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
 
 def answering(context: Context) -> str:
@@ -27,6 +30,18 @@ def answering(context: Context) -> str:
             return ""
 
     return context.cache.once(("aws-account", context.region, context.endpoint), make)
+
+
+def making(context: Context, maker: str = "") -> str:
+    """Give the account in which this call makes what it makes, as far as an answer has told; empty otherwise.
+
+    Args:
+        context: The context.
+        maker: The ARN of who has made a launch template, as EC2 gives it (LaunchTemplate, CreatedBy).
+    """
+    named = _MAKER.match(maker)
+    key = ("aws-making-account", context.region, context.endpoint)
+    return context.cache.once(key, lambda: named[1] if named else "")
 
 
 def elsewhere(instance_id: str, account: str, answered: str) -> Fault:

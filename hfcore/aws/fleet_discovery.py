@@ -98,6 +98,7 @@ def _look(
         faults=reasons(context, api, [fleet.fleet_id for fleet in its], request.created_at) if asks_why else (),
         observed_at=since,
         thorough=not lags,
+        stands=bool(its),
     )
     return found, () if lags else tuple(i for i in request.machine_ids if i not in shown)
 
@@ -126,4 +127,5 @@ def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id
         fulfilled=running_units(shown),
         thorough=found.thorough and by_id.untagged.keys().isdisjoint(missing),
         account_id=account,
+        disowned=by_id.untagged.intersection(missing),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import launch_templates, owned, tags
+from hfcore.aws.accounts import making
 from hfcore.aws.calls import chunks, once, pages, repeat
 from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.errors import as_fault
@@ -106,7 +107,7 @@ def provision(context: Context, api: FleetApi, request: Request, template: Templ
         if left is None:
             raise
         return Provisioned(request_id=request.request_id, faults=(left, error.fault), final=True, untidy=True)
-    return Provisioned(request_id=request.request_id, resource_ids=(fleet_id,))
+    return Provisioned(request_id=request.request_id, resource_ids=(fleet_id,), account_id=making(context))
 
 
 def plan(

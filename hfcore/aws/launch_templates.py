@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import hfcore
 from hfcore.aws import images, tags
+from hfcore.aws.accounts import making
 from hfcore.aws.calls import TOO_LATE, ask, is_late, once, repeat
 from hfcore.aws.errors import NotOurs, lost_launch_template
 from hfcore.aws.exports import exported
@@ -99,9 +100,13 @@ def shared(context: Context, request: Request, template: Template) -> str:
     name, parameters, secret = _creation(context, template, base=base)
     # The name is a hash of the content, our owner tag included: what has it already is what we want.
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
-    repeat(*place, secret=secret, accept=(_EXISTS,))
+    making(context, _maker(repeat(*place, secret=secret, accept=(_EXISTS,)).get("LaunchTemplate", EMPTY)))
     context.memory.remember(key, name)
     return name
+
+
+def _maker(described: Mapping[str, Any]) -> str:
+    return str(described.get("CreatedBy", ""))
 
 
 def _made(context: Context, request: Request) -> str:
@@ -131,14 +136,19 @@ def own(context: Context, request: Request, template: Template) -> str:
     elif not is_late(context, until):
         name, parameters, secret = _creation(context, template, request)
     place = (context, request.request_id, _STEP, "ec2", "CreateLaunchTemplate", parameters)
+
+    def keep(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"name": name, "maker": _maker(answer.get("LaunchTemplate", EMPTY))}
+
     try:
-        once(*place, keep=lambda _: {"name": name}, find=lambda _: _found(context, name), until=until, secret=secret)
+        made = once(*place, keep=keep, find=lambda _: _found(context, name), until=until, secret=secret)
     except OutcomeUnknown as error:
         raise (OutcomeUnknown(replace(error.fault, message=_lost(template))) if template.withheld else error) from error
     except CloudError as error:
         if template.withheld and error.fault.code == TOO_LATE.code:
             raise ConfigError(_lost(template), hint=_ANEW) from error
         raise
+    making(context, str(made.get("maker", "")))
     return name
 
 
@@ -151,7 +161,7 @@ def _found(context: Context, name: str) -> Mapping[str, Any] | None:
         raise
     if all(tags.read(one.get("Tags")).get(tags.OWNER) != context.owner for one in found):
         raise NotOurs(f"a launch template named {name}")
-    return {"name": name}
+    return {"name": name, "maker": "".join(map(_maker, found))}
 
 
 def delete_own(context: Context, request: Request) -> Fault | None:

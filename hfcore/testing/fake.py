@@ -128,6 +128,7 @@ class FakeProvider:
             faults=(NO_CAPACITY,) if group and len(group.instance_ids) < group.target else (),
             observed_at=at,
             account_id=self.cloud.account_id,
+            stands=group is not None and group.account_id == self.cloud.account_id,
         )
 
     @hookimpl

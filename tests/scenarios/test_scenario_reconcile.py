@@ -14,7 +14,7 @@ from hfcore.models import MachineStatus
 from hfcore.store import open_store
 from hfcore.testing.aws import IMAGE, StrictAws
 from hfcore.testing.aws.faults import OTHER_ACCOUNT
-from hfcore.testing.aws.protocol import read_tags
+from hfcore.testing.aws.protocol import read_tags, tag_list
 from hfcore.testing.aws.world import ACCOUNT
 from hfcore.testing.site import CASES, Document, ForkedSite
 
@@ -422,6 +422,18 @@ class TestTwoOwners:
         assert {one.id: one.described for one in site.aws.live_instances()} == before
         assert not site.all_of_ours()
         assert other.status(theirs)["status"] == "complete"
+
+    def test_a_machine_that_another_owner_has_taken_over_is_not_ended_by_a_poll(self, site: Owned) -> None:
+        _, machines = site.complete("OnDemand-Small", 2)
+        taken = site.aws.region().instances[machines[0]["machineId"]]
+        site.aws.faults.add("error:UnauthorizedOperation:TerminateInstances")
+        return_id = site.give_back(machines)
+        site.aws.faults.clear()
+        taken.described["Tags"], taken.fragment = tag_list(taken.tags | {"hfcore:owner": OTHERS}), None
+        for _ in range(2):
+            answer = site.status(return_id)
+            assert f"{taken.id} does not carry our owner tag any more: left alone" in answer["message"]
+            assert (answer["status"], site.live()) == ("running", {taken.id})
 
     def test_instances_of_somebody_else_with_our_names_and_request_ids_are_left_alone(self, site: Owned) -> None:
         request_id, machines = site.complete("OnDemand-Small", 1)

@@ -30,12 +30,14 @@ class Template:
     id: str
     name: str
     created: float
+    account: str
     tags: dict[str, str]
     data: Params
 
     def describe(self) -> Params:
         """Describe it in the words of DescribeLaunchTemplates."""
         named = {"LaunchTemplateId": self.id, "LaunchTemplateName": self.name, "CreateTime": self.created}
+        named["CreatedBy"] = _who(self.account)
         return {**named, "DefaultVersionNumber": 1, "LatestVersionNumber": 1, "Tags": tag_list(self.tags)}
 
 
@@ -99,7 +101,8 @@ def create_launch_template(region: Region, params: Params) -> Params:
         collect_tags(data.get("TagSpecifications", ()), "instance")
         tags = collect_tags(params.get("TagSpecifications", ()), "launch-template", {"launch-template"})
         template_id = f"lt-0{secrets.token_hex(8)}"
-        made = Template(id=template_id, name=name, created=region.timeline.now() // 1, tags=tags, data=data)
+        at = region.timeline.now() // 1
+        made = Template(id=template_id, name=name, created=at, account=region.account, tags=tags, data=data)
         region.templates[made.id] = made
         return made
 
@@ -160,7 +163,11 @@ def describe_vpcs(region: Region, _: Params) -> Params:
 
 def get_caller_identity(region: Region, _: Params) -> Params:
     """GetCallerIdentity of STS."""
-    return {"Account": region.account, "UserId": "AIDASTRICTAWS", "Arn": f"arn:aws:iam::{region.account}:user/strict"}
+    return {"Account": region.account, "UserId": "AIDASTRICTAWS", "Arn": _who(region.account)}
+
+
+def _who(account: str) -> str:
+    return f"arn:aws:iam::{account}:user/strict"
 
 
 def get_parameter(region: Region, params: Params) -> Params:

@@ -105,7 +105,8 @@ def discover_all(requests: tuple[Request, ...], context: Context) -> tuple[Disco
         if not _may_launch(request):
             return seen
         its = groups.get(request.request_id, ())
-        return _of_groups(context, request, its, seen) if its else _without_group(context, request, seen)
+        stands = replace(seen, stands=bool(its))
+        return _of_groups(context, request, its, stands) if its else _without_group(context, request, seen)
 
     return each(judged, zip(requests, found, strict=True))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags
+from hfcore.aws.accounts import making
 from hfcore.aws.calls import each, once, repeat
 from hfcore.aws.discovery import outcome
 from hfcore.aws.errors import NotOurs
@@ -82,7 +83,11 @@ def _created(
     steady = not needs_steadying(template) or _suspend(context, made, _AT_BIRTH, AT_BIRTH) is None
     steady = steady and request.provider_data.get(_STEADY) is not False
     return Provisioned(
-        request_id=request.request_id, resource_ids=(name,), provider_data={_STEADY: steady}, refills=True
+        request_id=request.request_id,
+        resource_ids=(name,),
+        provider_data={_STEADY: steady},
+        refills=True,
+        account_id=making(context),
     )
 
 

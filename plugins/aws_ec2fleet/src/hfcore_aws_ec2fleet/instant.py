@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws.accounts import making
 from hfcore.aws.calls import once
 from hfcore.aws.discovery import Told, outcome
 from hfcore.aws.errors import lost_launch_template
@@ -66,6 +67,7 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
         faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals),
         provider_data={"final": final},
         final=final,
+        account_id=making(context),
     )
 
 
