@@ -13,7 +13,6 @@ What is younger than the margin is not judged: its record may be on the way, or 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,6 +74,10 @@ class Held:
     def key(self) -> tuple[str, str, str]:
         """What tells it from others; one endpoint may show what another shows too."""
         return self.resource.kind, self.resource.resource_id, self.place.region
+
+    def found(self, deed: Deed, why: str, leave: Leave = Leave.NONE) -> Finding:
+        """Give what is to be done about it."""
+        return Finding(resource=self.resource, place=self.place, apis=self.apis, deed=deed, why=why, leave=leave)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,14 +157,11 @@ class Judge:
     ) -> None:
         self._held = tuple(_once(held, records))
         self._records, self._now, self._margin, self._unused = records, now, margin, unused
-        self._needing: defaultdict[str, int] = defaultdict(int)
-        self._users: set[str] = set()
         live = filter(lifecycle.is_live, records.machines.values())
         self._counted_on = {machine.resource_id for machine in live if not machine.return_id}
-        for one in self._held:
-            if one.resource.kind != TEMPLATE:
-                self._needing[one.resource.request_id] += 1
-                self._users.update(one.resource.launch_templates)
+        others = [one.resource for one in self._held if one.resource.kind != TEMPLATE]
+        self._needing = {one.request_id for one in others}
+        self._users = {used for one in others for used in one.launch_templates}
 
     def findings(self) -> tuple[Finding, ...]:
         """Give what the cloud has and the records do not know so."""
@@ -194,9 +194,7 @@ class Judge:
         if not why:
             return None
         elsewhere = _elsewhere(one, request)
-        if elsewhere:
-            deed, why = Deed.KEEP, elsewhere
-        found = Finding(resource=one.resource, place=one.place, apis=one.apis, deed=deed, why=why)
+        found = one.found(Deed.KEEP, elsewhere) if elsewhere else one.found(deed, why)
         return self._doubted(replace(found, request=request, machine=machine))
 
     def _machine(self, one: Held, request: Request | None) -> Machine | None:
@@ -216,14 +214,12 @@ class Judge:
     def _unknown(self, one: Held) -> Finding:
         request_id = one.resource.request_id
         why = f"no record knows its request {request_id}" if request_id else "no record and no tag names its request"
-        deed, leave = (Deed.REMOVE if one.resource.kind == TEMPLATE else Deed.END), Leave.END_UNKNOWN
-        if deed is Deed.REMOVE and self._needing[request_id]:
-            deed, leave, why = Deed.KEEP, Leave.NONE, f"{why}, of which something stands that may need it"
-        since = self._records.since
+        since, is_template = self._records.since, one.resource.kind == TEMPLATE
         if since and one.resource.created_at and one.resource.created_at < since:
-            deed, leave = Deed.KEEP, Leave.NONE
-            why = f"{why}, and it is older than this store: what has made it may still count on it"
-        return Finding(resource=one.resource, place=one.place, apis=one.apis, deed=deed, why=why, leave=leave)
+            return one.found(Deed.KEEP, f"{why}, and it is older than this store: what has made it may still need it")
+        if is_template and request_id in self._needing:
+            return one.found(Deed.KEEP, f"{why}, of which something stands that may need it")
+        return one.found(Deed.REMOVE if is_template else Deed.END, why, Leave.END_UNKNOWN)
 
     def _of_request(self, one: Held, request: Request, machine: Machine | None) -> tuple[Deed, str]:
         """Say what is to be done with something that a request's tag is on; no reason: all is as it should be."""
@@ -233,7 +229,7 @@ class Judge:
         if one.resource.kind == TEMPLATE:
             over = archived or lifecycle.is_finished(request)
             why = f"its request is {request.status}, and nothing of it stands that may need it"
-            return Deed.REMOVE, why if over and not self._needing[request.request_id] else ""
+            return Deed.REMOVE, why if over and request.request_id not in self._needing else ""
         if not archived and request.request_id in self._records.begun:
             return Deed.KEEP, ""  # a call is at work on it, or has left what the next one goes on with
         if lifecycle.is_open(request):
@@ -264,21 +260,16 @@ class Judge:
         if last is None or self._now - last < self._unused:
             return None
         why = f"nothing of ours names it, and its template was last asked for {(self._now - last).days} days ago"
-        leave = Leave.UNUSED_TEMPLATES
-        found = Finding(resource=one.resource, place=one.place, apis=one.apis, deed=Deed.REMOVE, why=why, leave=leave)
-        return self._doubted(found)
+        return self._doubted(one.found(Deed.REMOVE, why, Leave.UNUSED_TEMPLATES))
 
     def _last_use(self, one: OwnedResource) -> datetime | None:
         """Give the last time at which a launch template can have been used: before a newer one took its place."""
         if one.created_at is None:
             return None
-        same = (other.resource for other in self._held if other.resource.kind == TEMPLATE)
-        newer = [
-            other.created_at
-            for other in same
-            if other.template_id == one.template_id and not other.request_id and other.created_at
-        ]
-        until = min((at for at in newer if at > one.created_at), default=self._now)
+        shared = (other.resource for other in self._held if other.resource.kind == TEMPLATE)
+        its = (other for other in shared if other.template_id == one.template_id and not other.request_id)
+        newer = (other.created_at for other in its if other.created_at and other.created_at > one.created_at)
+        until = min(newer, default=self._now)
         uses = (at for at in self._records.used.get(one.template_id, ()) if at <= until)
         return max((one.created_at, *uses))
 

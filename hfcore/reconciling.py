@@ -13,7 +13,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 from zlib import crc32
 
 from hfcore import lifecycle
@@ -22,7 +22,7 @@ from hfcore.dispatch import at_once
 from hfcore.errors import CloudError, HfcoreError
 from hfcore.memory import LAST_RECONCILED
 from hfcore.models import FleetType, Machine, MachineStatus, Release, Request, RequestKind, RequestStatus, Template
-from hfcore.reconcile import INSTANCE, UNUSED_DAYS, Deed, Held, Judge, Leave, Place, Records
+from hfcore.reconcile import INSTANCE, UNUSED_DAYS, Deed, Held, Judge, Place, Records
 from hfcore.records import decode_time
 from hfcore.storecheck import LACKS, taken_out
 from hfcore.storefolder import ARCHIVE_FOLDER, META_FILE, RESTORED_AT, read_meta
@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 Key = tuple[str, str, str]
+
+Group = TypeVar("Group")
 
 _Archived = tuple[Place, str, "datetime"]  # where an archived request lived, its template, and when it was made
 
@@ -155,7 +157,7 @@ class Reconciling:
         state = self._store.read()
         known = [one for one in proposed[Deed.END] if _is_known_by_now(state, one)]
         undone |= {key(one): "a record knows it by now" for one in known}
-        for members in _by_place(one for one in proposed[Deed.END] if one not in known).values():
+        for members in _grouped((one for one in proposed[Deed.END] if one not in known), _place).values():
             undone |= self._end(members)
         undone |= self._remove(proposed[Deed.REMOVE])
         looked_for = {one.request.request_id for one in proposed[Deed.LOOK] if one.request}
@@ -181,8 +183,8 @@ class Reconciling:
                 return
             memory.remember(LAST_RECONCILED, value=True)
             survey = self.survey(templates=False)
-            told = [one for one in survey.findings if one.leave is not Leave.NONE or one.deed in (Deed.KEEP, Deed.LOOK)]
-            todo = [one for one in survey.findings if one not in told]
+            todo = [one for one in survey.findings if not one.leave and one.deed not in (Deed.KEEP, Deed.LOOK)]
+            told = [one for one in survey.findings if one not in todo]
             for one in told[:MOST_BY_ITSELF]:
                 logger.warning("reconcile: %s %s stands: %s; see: hfcore reconcile", *key(one)[:2], one.why)
             for why in survey.unlisted:
@@ -257,7 +259,7 @@ class Reconciling:
     def _adopt(self, findings: Sequence[Finding]) -> dict[Key, str]:
         """Put what open requests do not know into their records."""
         undone: dict[Key, str] = {}
-        for place, members in _by_place(findings).items():
+        for place, members in _grouped(findings, _place).items():
             strangers = self._strangers(place)
             ids = [one.resource.resource_id for one in members if one.resource.kind == INSTANCE]
             at = self._clock.now()
@@ -286,14 +288,14 @@ class Reconciling:
         """End what launches, then machines, then remove what has launched: else others came in their place."""
         now = self._clock.now()
         launchers = _launchers(findings, now)
-        stopped = self._dispatch.each(launchers, _itself, lambda p, r, c: p.stop_launching(r, c))
+        stopped = self._dispatch.each(launchers, lambda one: one, lambda p, r, c: p.stop_launching(r, c))
         failed = _failed(stopped)
         machines = [one for one in findings if one.resource.kind == INSTANCE and _name(one) not in failed]
         standing = self._release(machines, now)
         busy = {_name(one): "a machine of its request is not ended" for one in machines if key(one) in standing}
         busy |= self._with_members(findings, machines)
         emptied = [replace(one, frozen=True) for one in launchers if one.request_id not in failed | busy]
-        cleaned = self._dispatch.each(emptied, _itself, lambda p, r, c: p.cleanup(r, c))
+        cleaned = self._dispatch.each(emptied, lambda one: one, lambda p, r, c: p.cleanup(r, c))
         self._forget(findings, now)
         left = busy | _failed(cleaned) | failed
         others = {key(one): left.get(_name(one), "") for one in findings if one not in machines}
@@ -303,38 +305,31 @@ class Reconciling:
         """Say of requests that machines were left to them: to remove what has launched these would end them."""
         ids = {one.resource.resource_id for one in ended}
         left = {_name(one): len(self._members[one.place.region, one.resource.request_id] - ids) for one in findings}
-        return {
-            name: f"it launches nothing more; machines that stand: {count}" for name, count in left.items() if count
-        }
+        said = "it launches nothing more; machines that stand"
+        return {name: f"{said}: {count}" for name, count in left.items() if count}
 
     def _release(self, findings: Sequence[Finding], now: datetime) -> dict[Key, str]:
         """End machines; give why some are not."""
-        groups: dict[str, list[Finding]] = {}
-        for one in findings:
-            groups.setdefault(_name(one), []).append(one)
         releases = [
             Release(
                 request=members[0].request or _unrecorded(members[0], now),
                 machines=tuple(one.machine or _unrecorded_machine(one, now) for one in members),
                 return_id="",
             )
-            for members in groups.values()
+            for members in _grouped(findings, _name).values()
         ]
-        answers = self._dispatch.each(releases, _request_of, lambda p, r, c: p.release_instances(r, c))
+        answers = self._dispatch.each(releases, lambda one: one.request, lambda p, r, c: p.release_instances(r, c))
         ending = {instance_id for one in answers.results for instance_id in one.ending}
         faults = {i: str(fault) for one in answers.results for i, fault in one.faults.items()}
-        whole = {request_id: str(error) for request_id, error in answers.faults.items()}
-        left = (one for one in findings if one.resource.resource_id not in ending)
-        return {
-            key(one): faults.get(one.resource.resource_id) or whole.get(_name(one), "it was not answered")
-            for one in left
-        }
+        whole = {name: str(error) for name, error in answers.faults.items()}
+        left = [(one, one.resource.resource_id) for one in findings if one.resource.resource_id not in ending]
+        return {key(one): faults.get(i) or whole.get(_name(one), "it was not answered") for one, i in left}
 
     def _remove(self, findings: Sequence[Finding]) -> dict[Key, str]:
         """Remove launch templates."""
         undone: dict[Key, str] = {}
         provider = self._dispatch.capable("remove_owned") if findings else None
-        for place, members in _by_place(findings).items():
+        for place, members in _grouped(findings, _place).items():
             if provider is None:
                 undone |= {key(one): "no plug-in can remove it" for one in members}
                 continue
@@ -372,10 +367,14 @@ def _places(state: State, archived: Iterable[Place], settings: Settings) -> tupl
     return tuple(dict.fromkeys((*lived, *archived, Place(settings.region, settings.endpoint_url))))
 
 
-def _by_place(findings: Iterable[Finding]) -> dict[Place, list[Finding]]:
-    found: dict[Place, list[Finding]] = {}
+def _place(one: Finding) -> Place:
+    return one.place
+
+
+def _grouped(findings: Iterable[Finding], of: Callable[[Finding], Group]) -> dict[Group, list[Finding]]:
+    found: dict[Group, list[Finding]] = {}
     for one in findings:
-        found.setdefault(one.place, []).append(one)
+        found.setdefault(of(one), []).append(one)
     return found
 
 
@@ -398,11 +397,8 @@ def _name(one: Finding) -> str:
 
 def _launchers(findings: Iterable[Finding], now: datetime) -> tuple[Request, ...]:
     """Give a request for each one whose fleets or groups are to be ended, as its plug-in takes it: these alone."""
-    found: dict[str, list[Finding]] = {}
-    for one in findings:
-        if one.resource.kind != INSTANCE:
-            found.setdefault(_name(one), []).append(one)
-    return tuple(_launcher(members, now) for members in found.values())
+    its = _grouped((one for one in findings if one.resource.kind != INSTANCE), _name)
+    return tuple(_launcher(members, now) for members in its.values())
 
 
 def _launcher(members: Sequence[Finding], now: datetime) -> Request:
@@ -451,11 +447,3 @@ def _failed(answers: Answers[Outcome]) -> dict[str, str]:
     """Say by request id what is not done, and why."""
     left = {one.request_id: "; ".join(map(str, one.faults)) or "not yet" for one in answers.results if not one.done}
     return left | {request_id: str(error) for request_id, error in answers.faults.items()}
-
-
-def _itself(request: Request) -> Request:
-    return request
-
-
-def _request_of(release: Release) -> Request:
-    return release.request

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from hfcore.context import Context
+    from hfcore.context import Context, Intent
     from hfcore.models import Request, Template
 
 T = TypeVar("T")
@@ -95,7 +95,8 @@ def shared(context: Context, request: Request, template: Template) -> str:
         ConfigError: The start-up script can't be read.
     """
     key, base = _known(context, template)
-    if name := context.memory.recall(key) or (template.withheld and _made(context, request)):
+    made = _made(context, request) if template.withheld else None
+    if name := context.memory.recall(key) or (made and made.parameters["LaunchTemplateName"]):
         return str(name)
     name, parameters, secret = _creation(context, template, base=base)
     # The name is a hash of the content, our owner tag included: what has it already is what we want.
@@ -109,10 +110,10 @@ def _maker(described: Mapping[str, Any]) -> str:
     return str(described.get("CreatedBy", ""))
 
 
-def _made(context: Context, request: Request) -> str:
-    """Give the name of the launch template that was made for a request before, by a call that has died since."""
+def _made(context: Context, request: Request) -> Intent | None:
+    """Give the step by which a launch template was made for a request before, by a call that has died since."""
     steps = (one for one in context.journal.steps(request.request_id) if one.step == _STEP and one.outcome is not None)
-    return next((str(one.parameters["LaunchTemplateName"]) for one in steps), "")
+    return next(steps, None)
 
 
 def own_name(request: Request) -> str:
@@ -128,7 +129,8 @@ def own(context: Context, request: Request, template: Template) -> str:
         ConfigError: The start-up script can't be read.
     """
     name, parameters, secret = own_name(request), EMPTY, EMPTY
-    if _made(context, request):
+    if begun := _made(context, request):
+        making(context, str((begun.outcome or EMPTY).get("maker", "")))
         return name  # also where its user data can't be had any more
     until = request.deadline
     if template.withheld:  # nothing is sent without it: what was begun is only looked for

@@ -200,6 +200,24 @@ def test_nothing_is_judged_that_is_younger_than_the_longest_call(site: Owned, lo
     assert len(site.live()) == 2
 
 
+def test_a_group_that_nobody_knows_is_stopped_though_it_has_just_replaced_a_machine(site: Owned, lost: Owned) -> None:
+    lost.request("Group", 2)
+    site.wait_for_running(2)
+    site.pass_time(MARGIN)
+    before = site.live()
+    site.aws.kill(min(before))
+    site.pass_time(1)
+    fresh = site.live() - before
+    done = site.reconcile("--end-unknown", "--yes", code=1)["items"]
+    assert [one["outcome"] for one in done if one["kind"] == "group"] == [
+        "it launches nothing more; machines that stand: 1"
+    ]
+    assert site.live() == fresh
+    site.pass_time(MARGIN)
+    site.reconcile("--end-unknown", "--yes")
+    assert site.all_of_ours() == set()
+
+
 def test_what_is_older_than_the_store_is_kept(lost: Owned, aws: StrictAws, forks: Forks, tmp_path: Path) -> None:
     lost.complete("OnDemand-Small", 2)
     lost.pass_time(MARGIN)

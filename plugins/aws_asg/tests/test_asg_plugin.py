@@ -262,7 +262,8 @@ def test_provisioning_again_launches_nothing_more(rig: Rig, zones: int, expected
     context = rig.context
     first = rig.asg.provision(request, request.template, context)
     with rig.calls() as calls:
-        assert rig.asg.provision(request, request.template, rig.context) == first
+        again = rig.asg.provision(request, request.template, rig.context)
+    assert again == replace(first, account_id="")  # which only the making of the launch template tells
     assert calls == expected
     rig.advance(600)
     assert len(rig.live()) == 2
