@@ -222,8 +222,11 @@ class Reconciling:
             ids = [one for request in standing for one in (*request.resource_ids, *request.machine_ids)]
             with suppress(HfcoreError):  # the look at what is missing then tells it
                 answered = next((one.account_id for one in self._strangers(place).ask(ids[:1]).values()), "")
-        others = sorted({one.account_id for one in standing or its} - {answered}) if answered else ()
-        return f"account {answered} has answered, requests there live in {', '.join(others)}" if others else ""
+        accounts = {one.account_id for one in standing or its}
+        others = accounts - {answered}
+        if not others or not answered or (answered in accounts and not standing):
+            return ""
+        return f"account {answered} has answered, requests there live in {', '.join(sorted(others))}"
 
     def _records(self, state: State, unlisted: Mapping[Place, str], archived: Iterable[_Archived]) -> Records:
         meta = read_meta(self._data / META_FILE)
@@ -330,17 +333,15 @@ class Reconciling:
         undone: dict[Key, str] = {}
         provider = self._dispatch.capable("remove_owned") if findings else None
         for place, members in _grouped(findings, _place).items():
-            if provider is None:
-                undone |= {key(one): "no plug-in can remove it" for one in members}
-                continue
-            resources = tuple(one.resource for one in members)
-            try:
-                faults = provider.remove_owned(resources, self._dispatch.context(provider, *place))
-            except CloudError as error:
-                undone |= {key(one): str(error) for one in members}
-            else:
-                named = {fault.subject: str(fault) for fault in faults}
-                undone |= {key(one): named[one.resource.resource_id] for one in members if key(one)[1] in named}
+            resources = {one.resource.resource_id: one.resource for one in members}
+            why = dict.fromkeys(resources, "no plug-in can remove it")
+            if provider is not None:
+                try:
+                    context = self._dispatch.context(provider, *place)
+                    why = {one.subject: str(one) for one in provider.remove_owned(tuple(resources.values()), context)}
+                except CloudError as error:
+                    why = dict.fromkeys(resources, str(error))
+            undone |= {key(one): why[one.resource.resource_id] for one in members if one.resource.resource_id in why}
         self._forget(findings, self._clock.now())
         return undone
 
