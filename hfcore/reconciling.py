@@ -221,7 +221,7 @@ class Reconciling:
         if not answered and standing:  # nothing is listed, though something may stand
             ids = [one for request in standing for one in (*request.resource_ids, *request.machine_ids)]
             with suppress(HfcoreError):  # the look at what is missing then tells it
-                answered = next((one.account_id for one in self._strangers(place).ask(ids[:1]).values()), "")
+                answered = next((one.account_id for one in self._strangers(place).ask(ids[:1])), "")
         accounts = {one.account_id for one in standing or its}
         others = accounts - {answered}
         if not others or not answered or (answered in accounts and not standing):

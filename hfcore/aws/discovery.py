@@ -110,6 +110,6 @@ def _verdict(one: Told, seen: Seen, tagged: Seen, since: datetime, account: str)
         observed_at=since,
         thorough=one.thorough and seen.untagged.keys().isdisjoint(ids),
         account_id=account,
-        disowned=seen.untagged.intersection(ids),
+        disowned=frozenset(seen.untagged).intersection(ids),
         message=one.message,
     )

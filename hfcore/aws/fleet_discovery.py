@@ -127,5 +127,5 @@ def _completed(request: Request, found: Discovery, missing: Sequence[str], by_id
         fulfilled=running_units(shown),
         thorough=found.thorough and by_id.untagged.keys().isdisjoint(missing),
         account_id=account,
-        disowned=by_id.untagged.intersection(missing),
+        disowned=frozenset(by_id.untagged).intersection(missing),
     )

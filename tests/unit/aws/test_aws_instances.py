@@ -110,11 +110,7 @@ def test_an_instance_without_our_owner_tag_is_neither_seen_nor_missing(
     seen = describe(context, [ours, strange, bare])
 
     assert set(seen.instances) == {ours}
-<<<<<<< HEAD
     assert seen.untagged.keys() == {strange, bare}
-=======
-    assert set(seen.untagged) == {strange, bare}
->>>>>>> ed3da34 (What carries no owner tag is held by id in the tests, too, and an example of an activity is short)
     assert seen.missing == frozenset()
 
 
