@@ -36,12 +36,14 @@ def elsewhere(state: State, request: Request, discovery: Discovery | None) -> st
     if discovery is None or request.account_id or discovery.instances or discovery.stands:
         return observing.other_account(request, discovery)
     accounts, answered = accounts_of(state, request.region), discovery.account_id
-    if answered and accounts - {answered}:
+    if not answered:  # a cloud without accounts, or one that does not tell: the second look decides
+        return ""
+    if accounts - {answered}:
         others = ", ".join(sorted(accounts))
         return f"the answer came from account {answered}, the requests of {request.region} live in {others}"
     if answered in accounts or not _is_missed(state, request, discovery):
         return ""
-    return f"nothing of it is shown by account {answered or '(unknown)'}, and whether it lives there is not known yet"
+    return f"nothing of it is shown by account {answered}, and whether it lives there is not known yet"
 
 
 def _is_missed(state: State, request: Request, discovery: Discovery) -> bool:

@@ -27,13 +27,14 @@ def a_request(name: str = "req-1", **its: object) -> Request:
     ("its", "shown", "others", "told"),
     [
         ({}, {"account_id": "2"}, [], "nothing of it is shown by account 2"),
-        ({}, {}, [], "nothing of it is shown by account (unknown)"),
+        ({}, {}, [], ""),
+        ({}, {}, ["1"], ""),
         ({}, {"account_id": "2"}, ["1"], "came from account 2, the requests of here live in 1"),
         ({}, {"account_id": "2"}, ["1", "2"], "came from account 2, the requests of here live in 1, 2"),
         ({}, {"account_id": "2"}, ["2"], ""),
         ({}, {"account_id": "2", "stands": True}, ["1"], ""),
         ({}, {"account_id": "2", "instances": (Instance(instance_id="i-1"),)}, ["1"], ""),
-        ({"created_at": NEW}, {}, [], ""),
+        ({"created_at": NEW}, {"account_id": "2"}, [], ""),
         ({"resource_ids": (), "machine_ids": ("i-1",)}, {"account_id": "2"}, [], "nothing of it is shown"),
         ({"resource_ids": (), "machine_ids": ("i-2",)}, {"account_id": "2"}, [], ""),  # AWS has said that it is ending
         ({"account_id": "1"}, {"account_id": "2", "stands": True}, ["2"], "the request lives in 1"),
