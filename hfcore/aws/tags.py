@@ -1,33 +1,19 @@
-"""Own the tags by which hfcore knows its own in AWS, written and read. Pure."""
+"""Own the tags of `hfcore.tags` as AWS writes and reads them. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from hfcore.models import EMPTY
+from hfcore.tags import OURS, OWNER, PROVIDER, REQUEST, TEMPLATE, of_instances, ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hfcore.context import Context
-    from hfcore.models import Template
 
-OWNER = "hfcore:owner"
-PROVIDER = "hfcore:provider"
-REQUEST = "hfcore:request-id"
-TEMPLATE = "hfcore:template-id"
-OURS = (OWNER, PROVIDER, REQUEST, TEMPLATE)
-
-
-def ours(context: Context, template_id: str, request_id: str = "") -> dict[str, str]:
-    """Give hfcore's own tags; without a request id for what several requests share."""
-    tags = {OWNER: context.owner, PROVIDER: context.provider, TEMPLATE: template_id}
-    return tags | {REQUEST: request_id} if request_id else tags
-
-
-def of_instances(context: Context, template: Template, request_id: str = "") -> dict[str, str]:
-    """Give the tags of instances and their volumes: the template's `instanceTags`, which never override ours."""
-    return dict(template.instance_tags) | ours(context, template.template_id, request_id)
+__all__ = ["OURS", "OWNER", "PROVIDER", "REQUEST", "TEMPLATE", "as_list", "filters", "of_group", "of_instances", "ours"]
+__all__ += ["read", "specifications"]
 
 
 def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

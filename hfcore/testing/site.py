@@ -2,7 +2,7 @@
 
 How a verb is carried out is a subclass's business: `ForkedSite` here does it by warm processes of their own
 (`hfcore.testing.forks`). Every call is checked by itself: one JSON document on stdout and nothing else, stderr empty on
-success, exit code 0 or 1, with 1 a message; and the document keeps Host Factory's contract (`hfcore.testing.contract`).
+success, exit code 0 or 1, with 1 a message; and the document keeps Host Factory's contract (`hfcore.testing.schemas`).
 
 >>> with Forks() as forks, StrictAws(boot_seconds=0) as aws:
 ...     site = ForkedSite(tmp_path / "site", aws, forks)
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.testing.aws import IMAGE
-from hfcore.testing.contract import broken
+from hfcore.testing.schemas import broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

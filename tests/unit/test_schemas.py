@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hfcore.testing.contract import FAILURE, LSF_SCHEMAS, SCHEMAS, broken
+from hfcore.testing.schemas import FAILURE, LSF_SCHEMAS, SCHEMAS, broken
 
 UUID = "0f6c1c0e-6d0b-4c43-a0f7-7a5f1c1d2e3f"
 MACHINE: dict[str, Any] = {
