@@ -16,8 +16,6 @@ A `conftest.py` takes the fixtures that its tests name over by import; those nam
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,61 +26,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hfcore.config import Settings
-from hfcore.context import Context
-from hfcore.dispatch import CallCache
 from hfcore.errors import PluginCallError
-from hfcore.journal import IntentFolder
-from hfcore.memory import FileMemory
 from hfcore.models import Machine, MachineStatus, Request, RequestStatus, Template
 from hfcore.plugins import cloud_clients
 from hfcore.testing.aws import IMAGE, AwsError, Fault, StrictAws, Timings, parse_faults
 from hfcore.testing.aws.protocol import SERVICES
+from hfcore.testing.core import OWNER, DeathError, MovingClock, Place, SteppedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hfcore.context import Context
+
 REGION = "us-east-1"
 CHANGED = ("ec2", "autoscaling")
-OWNER = "owner-1"
-LOG = logging.getLogger("hfcore.test")
 AT_ONCE = Timings(boot_seconds=0.0, shutdown_seconds=0.0, fill_seconds=0.0)
-
-
-class SteppedClock:
-    """The real time plus what a test adds; sleeping takes no time, and is noted."""
-
-    def __init__(self) -> None:
-        self.added = 0.0
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        """Give the UTC time."""
-        return datetime.now(UTC) + timedelta(seconds=self.added)
-
-    def monotonic(self) -> float:
-        """Give seconds that only grow."""
-        return time.monotonic() + self.added
-
-    def sleep(self, seconds: float) -> None:
-        """Note a wait."""
-        self.slept.append(seconds)
-
-
-class MovingClock(SteppedClock):
-    """The same time as the strict AWS's: who sleeps, moves both on."""
-
-    def __init__(self, aws: StrictAws) -> None:
-        super().__init__()
-        self._aws = aws
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass here and in AWS."""
-        self.added += seconds
-        self._aws.advance(seconds)
-
-
-class DeathError(BaseException):
-    """The process is killed."""
 
 
 class AwsServer:
@@ -122,35 +80,12 @@ class AwsServer:
         assert not self.aws.violations
 
 
-class Rig:
+class Rig(Place):
     """One provider instance on a strict AWS; files stay in `folder`, and each context is a new process's."""
 
     def __init__(self, server: AwsServer, folder: Path, clock: SteppedClock | None = None) -> None:
-        self.server, self.aws, self.clients, self.folder = server, server.aws, server.clients, folder
-        self.clock = clock or MovingClock(server.aws)
-        self.settings = Settings(conf_dir=folder, work_dir=folder, log_dir=folder, provider="grid", region=REGION)
-
-    def new_context(self) -> Context:
-        """Give a context as each new process has it: files stay, the cache is new."""
-        return Context(
-            settings=self.settings,
-            owner=OWNER,
-            provider="grid",
-            region=REGION,
-            endpoint="",
-            deadline=self.clock.monotonic() + self.settings.call_timeout_sec,
-            clock=self.clock,
-            journal=self.journal(),
-            memory=FileMemory(self.folder / "cache" / "memory.json", clock=self.clock),
-            cache=CallCache(),
-            clients=self.clients,
-            logger=LOG,
-            conf_dir=self.folder,
-        )
-
-    def journal(self) -> IntentFolder:
-        """Give the journal."""
-        return IntentFolder(self.folder / "journal", owner=OWNER, clock=self.clock)
+        self.server, self.aws = server, server.aws
+        super().__init__(folder, clock or MovingClock(server.aws.advance), server.clients, REGION)
 
     def new_template(self, **fields: Any) -> Template:  # noqa: ANN401 - fields of Template
         """Give a template of one type in the first subnet."""

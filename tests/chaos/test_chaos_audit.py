@@ -12,7 +12,7 @@ from hfcore.journal import IntentFolder
 from hfcore.models import Machine, MachineStatus, Request, RequestKind, RequestStatus, Template
 from hfcore.store import open_store
 from hfcore.testing.audit import RULES, audit
-from hfcore.testing.rig import OWNER
+from hfcore.testing.core import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hfcore.context import Context
     from hfcore.testing.audit import Finding
     from hfcore.testing.aws import StrictAws
-    from hfcore.testing.rig import SteppedClock
+    from hfcore.testing.core import SteppedClock
 
 NOW = datetime.now(UTC)
 TAGS = [{"Key": "hfcore:owner", "Value": OWNER}, {"Key": "hfcore:request-id", "Value": "req-1"}]

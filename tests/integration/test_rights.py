@@ -13,8 +13,9 @@ from hfcore.aws.policy import MOST_CHARACTERS, access_policy
 from hfcore.models import SubnetsWanted
 from hfcore.testing.aws import AL2023, Timings
 from hfcore.testing.aws.lookups import send
+from hfcore.testing.core import LOG, OWNER
 from hfcore.testing.grid import Grid
-from hfcore.testing.rig import OWNER, aws_server
+from hfcore.testing.rig import aws_server
 from hfcore.testing.rights import needed
 from hfcore.testing.site import ROLE
 
@@ -276,7 +277,6 @@ class TestPolicy:
 
     def test_all_plugins_together_fit_into_one_managed_policy(self, grid: Grid) -> None:
         from hfcore.plugins import Plugins, installed
-        from hfcore.testing.rig import LOG
 
         records = Plugins(installed("hfcore.providers"), logger=LOG).records()
         infos = tuple(one.info for one in records if one.info and one.info.cloud == "aws")
