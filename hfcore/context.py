@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from hfcore.errors import CloudError, OutcomeUnknown
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from logging import Logger
     from pathlib import Path
@@ -129,3 +132,31 @@ class Context:
     clients: Callable[[str, str], Any]
     logger: Logger
     conf_dir: Path
+
+
+@contextmanager
+def noted(context: Context, request_id: str, step: str, call: str, parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Stand between the journal's begin and done around a change that may be made twice: end, stop, remove.
+
+    A change that the cloud refuses (`CloudError`) is taken back from the journal; one that may have been made stays
+    open. A launch is not made so: its answer is written down by `journal.done`, and is not asked for again.
+
+    Args:
+        context: The context.
+        request_id: The request in whose name it is made.
+        step: The step's name, another one for each thing: `end-m-1`.
+        call: `service:Operation`.
+        parameters: What is sent, as JSON values.
+
+    Example:
+        with noted(context, request_id, f"end-{machine_id}", "acme:Delete", {"id": machine_id}):
+            client.delete(machine_id)
+    """
+    intent = context.journal.begin(request_id, step, call, parameters, repeatable=True)
+    try:
+        yield
+    except CloudError as error:
+        if not isinstance(error, OutcomeUnknown):
+            context.journal.drop(intent)
+        raise
+    context.journal.done(intent, {})

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from hfcore.context import noted
 from hfcore.errors import CloudError
 from hfcore.hookspecs import HOOK_VERSION, hookimpl
 from hfcore.models import (
@@ -28,6 +29,7 @@ from hfcore.models import (
     Released,
 )
 from hfcore.plugins import Candidate
+from hfcore.tags import of_instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,16 +66,16 @@ class FakeProvider:
     @hookimpl
     def provider_info(self) -> ProviderInfo:
         """Say what this plug-in is."""
-        return self.cloud.end("provider_info", self.info)
+        return self.cloud.give("provider_info", self.info)
 
     @hookimpl
     def validate_template(self, template: Template) -> tuple[Problem, ...]:
         """Find what the test says is wrong."""
         self.cloud.begin("validate_template", [template.template_id])
-        return self.cloud.end("validate_template", self.cloud.problems)
+        return self.cloud.give("validate_template", self.cloud.problems)
 
     @hookimpl
-    def provision(self, request: Request, context: Context) -> Provisioned:
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
         """Make the group between `begin` and `done`; called again, go on with what the journal has."""
         cloud = self.cloud
         cloud.begin("provision", [request.request_id], context)
@@ -83,14 +85,14 @@ class FakeProvider:
             if late and request.request_id not in cloud.groups:  # what is not there now never will be
                 context.journal.drop(intent)
                 raise CloudError(Fault(code="TooLate", message="nothing was made", kind=FaultKind.INVALID))
-            group = cloud.group(request)
+            group = cloud.group(request, of_instances(context, template, request.request_id))
             cloud.stumble("provision", when_done=True)
             outcome = {"group": group.resource_id, "instances": list(group.instance_ids), "account": group.account_id}
             intent = context.journal.done(intent, outcome)
         made = intent.outcome or {}
         ids = made["instances"]
         told = ids if cloud.tells_ids else ()
-        return cloud.end(
+        return cloud.give(
             "provision",
             Provisioned(
                 request_id=request.request_id,
@@ -107,14 +109,14 @@ class FakeProvider:
     def advance(self, requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
         """Do nothing: a group needs nothing more once it stands."""
         self.cloud.begin("advance", (r.request_id for r in requests), context)
-        return self.cloud.end("advance", ())
+        return self.cloud.give("advance", ())
 
     @hookimpl
     def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
         """Show what stands behind each request; a shortfall of what does not refill is final once all are in view."""
         self.cloud.begin("discover_instances", (r.request_id for r in requests), context)
         at = context.clock.now()
-        return self.cloud.end("discover_instances", tuple(self._discovery(request, at) for request in requests))
+        return self.cloud.give("discover_instances", tuple(self._discovery(request, at) for request in requests))
 
     def _discovery(self, request: Request, at: datetime) -> Discovery:
         shown = self.cloud.look(request, at)
@@ -135,33 +137,32 @@ class FakeProvider:
     def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
         """Freeze the groups; one that is gone launches nothing either."""
         self.cloud.begin("stop_launching", (r.request_id for r in requests), context)
-        for group in filter(None, (self.cloud.groups.get(r.request_id) for r in requests)):
-            group.frozen = True
-        return self.cloud.end("stop_launching", tuple(Outcome(request_id=r.request_id, done=True) for r in requests))
+        for one in (r.request_id for r in requests if r.request_id in self.cloud.groups):
+            with noted(context, one, "freeze", "fake:Freeze", {}):
+                self.cloud.freeze(one)
+        return self.cloud.give("stop_launching", tuple(Outcome(request_id=r.request_id, done=True) for r in requests))
 
     @hookimpl
     def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
         """End exactly these machines; their group wants so many less from now on."""
         self.cloud.begin("release_instances", (m.instance_id for r in releases for m in r.machines), context)
-        return self.cloud.end("release_instances", tuple(self._released(release) for release in releases))
+        return self.cloud.give("release_instances", tuple(self._released(release, context) for release in releases))
 
-    def _released(self, release: Release) -> Released:
-        named = frozenset(machine.instance_id for machine in release.machines)
+    def _released(self, release: Release, context: Context) -> Released:
+        request_id, named = release.request.request_id, frozenset(machine.instance_id for machine in release.machines)
         ids = named - self.cloud.protected
-        ending = ids.intersection(self.cloud.standing())
-        self.cloud.set_status(MachineStatus.SHUTTING_DOWN, *ending)
-        group = self.cloud.groups.get(release.request.request_id)
-        if group:
-            group.target -= len(ending)
-        faults = dict.fromkeys(named - ids, PROTECTED)
-        return Released(request_id=release.request.request_id, ending=ids, faults=faults)
+        ending = sorted(ids.intersection(self.cloud.standing()))
+        if ending:
+            with noted(context, request_id, f"end-{ending[0]}", "fake:End", {"ids": ending}):
+                self.cloud.end(request_id, *ending)
+        return Released(request_id=request_id, ending=ids, faults=dict.fromkeys(named - ids, PROTECTED))
 
     @hookimpl
     def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
         """Name those of the machines that are being taken back."""
         self.cloud.begin("reclaimed_instances", (m.instance_id for m in machines), context)
         named = tuple(filter(None, (self.cloud.reclaims.get(m.instance_id) for m in machines)))
-        return self.cloud.end("reclaimed_instances", named)
+        return self.cloud.give("reclaimed_instances", named)
 
     @hookimpl
     def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
@@ -172,19 +173,21 @@ class FakeProvider:
             for key, g in self.cloud.groups.items()
         )
         instances = (OwnedResource(kind="instance", resource_id=key) for key in self.cloud.living())
-        return self.cloud.end("owned_resources", (*groups, *instances))
+        return self.cloud.give("owned_resources", (*groups, *instances))
 
     @hookimpl
     def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
         """Remove the groups that are empty."""
         self.cloud.begin("cleanup", (r.request_id for r in requests), context)
-        return self.cloud.end("cleanup", tuple(self._cleaned(request.request_id) for request in requests))
+        return self.cloud.give("cleanup", tuple(self._cleaned(request.request_id, context) for request in requests))
 
-    def _cleaned(self, request_id: str) -> Outcome:
+    def _cleaned(self, request_id: str, context: Context) -> Outcome:
         group = self.cloud.groups.get(request_id)
         if group and set(self.cloud.standing()).intersection(group.instance_ids):
             return Outcome(request_id=request_id, done=False, faults=(STILL_IN_USE,))
-        self.cloud.groups.pop(request_id, None)
+        if group:
+            with noted(context, request_id, "remove", "fake:Remove", {}):
+                self.cloud.remove(request_id)
         return Outcome(request_id=request_id, done=True)
 
     @hookimpl

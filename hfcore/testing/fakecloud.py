@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import count
+from threading import RLock
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from hfcore.models import Instance, MachineStatus, Problem, Reclaim
+from hfcore.models import EMPTY, Instance, MachineStatus, Problem, Reclaim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from hfcore.context import Context
@@ -36,6 +37,7 @@ class FakeGroup:
     resource_id: str
     account_id: str
     target: int
+    tags: Mapping[str, str] = field(default_factory=dict)
     frozen: bool = False
     instance_ids: list[str] = field(default_factory=list)
 
@@ -57,6 +59,7 @@ class FakeCloud:
         instances: What there is, by instance id.
         groups: What stands, by request id.
         reclaims: What is being taken back, by instance id.
+        changes: How often the plug-in was to change something.
     """
 
     show_after: int = 0
@@ -71,9 +74,11 @@ class FakeCloud:
     instances: dict[str, Instance] = field(default_factory=dict)
     groups: dict[str, FakeGroup] = field(default_factory=dict)
     reclaims: dict[str, Reclaim] = field(default_factory=dict)
+    changes: int = 0
     _looks: dict[str, int] = field(default_factory=dict)
     _failures: dict[tuple[str, bool], list[BaseException]] = field(default_factory=dict)
     _answers: dict[str, object] = field(default_factory=dict)
+    _lock: RLock = field(default_factory=RLock)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def fail(self, hook: str, error: BaseException, *, times: int = 1, when_done: bool = False) -> None:
@@ -106,30 +111,57 @@ class FakeCloud:
         for key in instance_ids:
             del self.instances[key]
 
-    def group(self, request: Request) -> FakeGroup:
+    def group(self, request: Request, tags: Mapping[str, str] = EMPTY) -> FakeGroup:
         """Give the group of a request, made and filled if there is none: asking twice is asking once."""
-        if request.request_id not in self.groups:
-            resource_id = f"group-{request.request_id}"
-            made = FakeGroup(resource_id=resource_id, account_id=self.account_id, target=request.target)
-            self.groups[request.request_id] = made
-            self.launch(request.request_id, request.target)
-        return self.groups[request.request_id]
+        self.changes += 1
+        with self._lock:
+            if request.request_id not in self.groups:
+                resource_id = f"group-{request.request_id}"
+                made = FakeGroup(
+                    resource_id=resource_id, account_id=self.account_id, target=request.target, tags=dict(tags)
+                )
+                self.groups[request.request_id] = made
+                self.launch(request.request_id, request.target)
+            return self.groups[request.request_id]
+
+    def freeze(self, request_id: str) -> None:
+        """Let a group launch nothing more."""
+        self.changes += 1
+        self.groups[request_id].frozen = True
+
+    def end(self, request_id: str, *instance_ids: str) -> None:
+        """End instances; their group wants so many less from now on."""
+        self.changes += 1
+        self.set_status(MachineStatus.SHUTTING_DOWN, *instance_ids)
+        if request_id in self.groups:
+            self.groups[request_id].target -= len(instance_ids)
+
+    def remove(self, request_id: str) -> None:
+        """Remove a group."""
+        self.changes += 1
+        self.groups.pop(request_id, None)
 
     def launch(self, request_id: str, number: int) -> list[str]:
         """Add instances to a request's group as far as there is room, and give their ids."""
         group = self.groups[request_id]
         room = number if self.capacity is None else min(number, self.capacity - len(self.living()))
-        made = [_new_instance(next(self._numbers), group.resource_id) for _ in range(room)]
+        made = [_new_instance(next(self._numbers), group) for _ in range(room)]
         self.instances |= {instance.instance_id: instance for instance in made}
         group.instance_ids += [instance.instance_id for instance in made]
         return [instance.instance_id for instance in made]
 
+    def refill(self, *request_ids: str) -> None:
+        """Bring these groups, or all, up to their targets, if the cloud does that and they are not frozen."""
+        for key in request_ids or tuple(self.groups):
+            group = self.groups.get(key)
+            if group and self.refills and not group.frozen:
+                missing = group.target - len(set(self.living()).intersection(group.instance_ids))
+                self.launch(key, max(0, missing))
+
     def look(self, request: Request, at: datetime) -> tuple[Instance, ...]:
         """Show the instances of a request's group, or those that the request names; their time passes by it."""
+        self.refill(request.request_id)
         group = self.groups.get(request.request_id)
-        if group and self.refills and not group.frozen:
-            alive = set(self.living())
-            self.launch(request.request_id, max(0, group.target - len(alive.intersection(group.instance_ids))))
         ids = dict.fromkeys((*(group.instance_ids if group else ()), *request.machine_ids))
         hidden = {
             key for one in list(self.groups.values()) if one.account_id != self.account_id for key in one.instance_ids
@@ -141,7 +173,7 @@ class FakeCloud:
         self.calls.append(FakeCall(hook=hook, ids=tuple(ids), region=context.region if context else ""))
         self.stumble(hook, when_done=False)
 
-    def end(self, hook: str, result: T) -> T:
+    def give(self, hook: str, result: T) -> T:
         """Give the hook's result, or what the test wants in its place."""
         self.stumble(hook, when_done=True)
         return cast("T", self._answers.get(hook, result))
@@ -164,11 +196,12 @@ class FakeCloud:
         return now if now.status is MachineStatus.SHUTTING_DOWN else self.instances[key]
 
 
-def _new_instance(number: int, resource_id: str) -> Instance:
+def _new_instance(number: int, group: FakeGroup) -> Instance:
     address = f"10.0.{number // 250}.{number % 250 + 1}"
     return Instance(
         instance_id=f"f-{number:05d}",
-        resource_id=resource_id,
+        resource_id=group.resource_id,
+        tags=group.tags,
         private_ip=address,
         private_dns=f"ip-{address.replace('.', '-')}.fake.internal",
         instance_type="fake.large",

@@ -1,0 +1,590 @@
+"""Own the contract of a provider plug-in: one class of tests, of which its author makes a subclass.
+
+>>> class TestContract(ProviderContract):                 # in tests/test_contract.py of the plug-in
+...     plugin = "hfcore_acme.plugin"
+...
+...     @pytest.fixture
+...     def cloud(self) -> Cloud:                          # what really is in the cloud: `hfcore.testing.cloud`
+...         return AcmeOnDisk()
+...
+...     @pytest.fixture
+...     def template(self) -> Template:
+...         return Template(template_id="small", vm_types={"small": 1})
+
+A plug-in of AWS subclasses `AwsProviderContract`, which has cloud and template already. What applies is read from
+the plug-in's own hooks and `ProviderInfo`, and from what the `Cloud` can do. A test that a plug-in can't keep may be
+overridden, with the reason in `overridden`; without one a test of its own fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from hfcore import hookspecs, tags
+from hfcore.errors import CloudError, OutcomeUnknown, PluginCallError
+from hfcore.lifecycle import is_finished, is_open
+from hfcore.models import EMPTY, MachineStatus, RequestStatus, Severity, Template
+from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
+from hfcore.testing.core import LOG, Core, DeathError, MovingClock
+from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from hfcore.context import Context
+    from hfcore.models import Discovery, Provisioned, Request
+    from hfcore.testing.cloud import Cloud
+
+SECRET = "aek3-Quoo7-ohW5"  # noqa: S105 - what no file, message or result may hold
+STEP = 21.0
+"""Seconds between two polls."""
+
+LONG = 600.0
+"""Seconds after which whatever was made is visible, and whatever was ended is gone."""
+
+_POLLS = 40
+_MOST_STEPS = 12
+
+
+class ProviderContract:
+    """What every provider plug-in keeps.
+
+    Attributes:
+        plugin: The module of its hooks: the target of its entry point.
+        overridden: Names of tests of this class that a subclass has replaced or switched off, each with the reason.
+    """
+
+    plugin: ClassVar[str] = ""
+    overridden: ClassVar[Mapping[str, str]] = EMPTY
+
+    @pytest.fixture
+    def cloud(self) -> Cloud:
+        """Give the cloud, empty; the subclass's own."""
+        raise NotImplementedError("a contract needs its fixture `cloud`: see hfcore.testing.cloud")
+
+    @pytest.fixture
+    def template(self) -> Template:
+        """Give a template that is right for the plug-in."""
+        return Template(template_id="contract")
+
+    @pytest.fixture
+    def candidate(self) -> Candidate:
+        """Give what an entry point of the plug-in would be."""
+        name = import_module(self.plugin).provider_info().name
+        return Candidate(name=name, module=self.plugin, distribution="under-test", version="0")
+
+    @pytest.fixture
+    def core(
+        self,
+        cloud: Cloud,
+        template: Template,
+        candidate: Candidate,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Core:
+        """Give the core in short around the plug-in."""
+        monkeypatch.setattr(os, "fsync", lambda _: None)  # of the deaths that are tested here, none is the machine's
+        made = Core(tmp_path, MovingClock(cloud.pass_time), cloud.clients, cloud.region)
+        made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
+        made.template = template
+        return made
+
+    @pytest.fixture
+    def context(self, core: Core) -> Context:
+        """Give a context of the plug-in."""
+        return core.context
+
+    # What it is.
+
+    def test_no_test_of_the_contract_is_overridden_without_a_reason(self) -> None:
+        names = [name for name in vars(ProviderContract) if name.startswith("test_")]
+        changed = {name for name in names if getattr(type(self), name) is not getattr(ProviderContract, name)}
+        assert changed == {name for name, reason in self.overridden.items() if reason.strip()}
+
+    def test_its_hooks_are_those_of_the_specification(self, candidate: Candidate) -> None:
+        (record,) = Plugins([candidate], logger=LOG).records()
+        assert record.status is PluginStatus.ACTIVE, record.reason
+        module = import_module(candidate.module)
+        named = {name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "hfcore_spec")}
+        unmarked = {name for name in named if hasattr(module, name)} - {*record.hooks}
+        assert not unmarked, f"not marked with @hookimpl: {unmarked}"
+        assert record.info
+        assert record.info.summary
+        assert record.info.cloud, "the core tells by it whose requests another plug-in may find"
+        assert candidate.name.casefold() == record.info.name.casefold()
+
+    def test_a_template_is_judged_without_the_cloud(self, core: Core, cloud: Cloud, template: Template) -> None:
+        before = cloud.changes()
+        problems = core.provider.validate_template(template, core.context)
+        assert not [one for one in problems if one.severity is Severity.ERROR]
+        core.provider.validate_template(Template(template_id="empty"), core.context)
+        assert cloud.changes() == before
+        assert not cloud.can("calls") or not cloud.calls()
+
+    def test_every_result_has_the_types_of_its_model(self, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[str, object]] = []
+        call = Provider._call  # noqa: SLF001 - where every result comes by
+
+        def noting(provider: Provider, hook: str, **arguments: object) -> object:
+            result = call(provider, hook, **arguments)
+            seen.append((hook, result))
+            return result
+
+        monkeypatch.setattr(Provider, "_call", noting)
+        self.whole_life(core)
+        request = core.request(1)
+        for hook in ("plan", "check"):
+            if core.provider.implements(hook):
+                noting(core.provider, hook, request=request, template=core.template, context=core.context)
+        results = [(hook, one) for hook, result in seen for one in (result if isinstance(result, tuple) else [result])]
+        wrong = {text for hook, one in results for text in misfits(one, type(one), hook)}
+        assert not wrong, "\n".join(sorted(wrong))
+
+    # Launches.
+
+    def test_provisioning_twice_is_one_launch(self, core: Core, cloud: Cloud) -> None:
+        request = core.request(2)
+        first = self.provisioned(core, request)
+        changes = cloud.changes()
+        second = self.provisioned(core, request)
+        assert cloud.changes() == changes
+        assert second.resource_ids == first.resource_ids
+        assert _ids(second.instances) == _ids(first.instances)
+        core.take_in(second)
+        self.until_done(core)
+        assert len(cloud.machines()) == 2  # noqa: PLR2004 - as asked
+
+    @pytest.mark.parametrize("moment", MOMENTS)
+    def test_a_death_at_any_step_of_a_launch_is_gone_on_with(self, core: Core, cloud: Cloud, moment: str) -> None:
+        for nth in range(1, _MOST_STEPS):
+            request, others = core.request(2, minutes=240), set(cloud.machines())
+            journal = WatchedJournal(core.journal(), cloud.changes, (moment, nth))
+            self.dying(core, request, journal)
+            self.resumed(core, request)
+            self.until_done(core)
+            assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
+            assert set(cloud.machines()) - others == _ids(core.its(request)), f"death at {moment} {nth}"
+            assert len(core.its(request)) == 2  # noqa: PLR2004 - as asked
+            if not journal.dead:
+                return
+        raise AssertionError(f"a launch takes more than {_MOST_STEPS} steps")
+
+    @pytest.mark.parametrize("moment", MOMENTS)
+    def test_a_death_before_a_deadline_leads_to_no_launch_after_it(self, core: Core, cloud: Cloud, moment: str) -> None:
+        request = core.request(2)
+        self.dying(core, request, WatchedJournal(core.journal(), cloud.changes, (moment, 1)))
+        there = set(cloud.machines())
+        core.sleep(31 * 60)
+        self.resumed(core, request)
+        core.sleep(LONG)
+        assert set(cloud.machines()) - there <= _ids(core.its(core.now(request))) | _ids(
+            self.looked_at(core, request).instances
+        )
+        assert moment in {"answered", "noted"} or set(cloud.machines()) == there
+
+    def test_a_launch_past_its_deadline_is_none(self, core: Core, cloud: Cloud) -> None:
+        request = core.request(2, minutes=-1)
+        self.resumed(core, request)
+        core.sleep(LONG)
+        assert not cloud.machines()
+
+    def test_every_change_stands_between_begin_and_done_of_the_journal(self, core: Core, cloud: Cloud) -> None:
+        journal = WatchedJournal(core.journal(), cloud.changes)
+        core.new_context = lambda: replace(Core.new_context(core), journal=journal)  # type: ignore[method-assign]
+        self.whole_life(core)
+        journal.look()
+        assert cloud.changes()
+        assert not journal.outside, f"something was changed outside of a step: {journal.outside}"
+
+    def test_everything_carries_our_tags(self, core: Core, cloud: Cloud, context: Context) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        ours = tags.ours(context, core.template.template_id, request.request_id)
+        for one, its in cloud.machines().items():
+            assert {**core.template.instance_tags, **ours}.items() <= its.items(), one
+        for one, its in cloud.resources().items():  # what several requests share names none
+            assert ours.items() - its.items() <= {(tags.REQUEST, request.request_id)}, one
+
+    def test_units_count_by_weight(self, core: Core, cloud: Cloud) -> None:
+        if not core.template.vm_types:
+            pytest.skip("the template has no vmTypes to weigh")
+        request = core.ask(4, vm_types=dict.fromkeys(core.template.vm_types, 2))
+        self.until_done(core)
+        assert {one.weight for one in core.its(request)} == {2.0}
+        assert len(cloud.machines()) == 2  # noqa: PLR2004 - 4 units
+
+    def test_several_threads_may_launch_and_look_at_once(self, core: Core, cloud: Cloud, context: Context) -> None:
+        requests = [core.request(2) for _ in range(4)]
+        with ThreadPoolExecutor(len(requests)) as pool:
+            made = list(pool.map(lambda one: core.provider.provision(one, core.template, context), requests))
+        for one in made:
+            core.take_in(one)
+        core.sleep(STEP)
+        asked = core.asked(*map(core.now, requests))
+        context = core.context
+        with ThreadPoolExecutor(len(requests)) as pool:
+            list(pool.map(lambda one: core.provider.discover_instances((one,), context), asked))
+        self.until_done(core)
+        assert [len(core.its(one)) for one in requests] == [2] * len(requests)
+        assert {one.instance_id for one in core.machines.values()} == set(cloud.machines())
+
+    def test_a_plan_names_what_is_then_sent(self, core: Core, cloud: Cloud) -> None:
+        self.need(core, "plan")
+        request, changes = core.request(2), cloud.changes()
+        planned = core.provider.plan(request, core.template, core.context)
+        assert cloud.changes() == changes
+        journal = WatchedJournal(core.journal(), cloud.changes)
+        core.provider.provision(request, core.template, replace(core.context, journal=journal))
+        assert [f"{one.service}:{one.operation}" for one in planned] == journal.begun
+
+    def test_no_secret_gets_into_a_result_a_file_or_a_log(
+        self, core: Core, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG", logger="hfcore")
+        secret = replace(core.template, user_data=f"TOKEN={SECRET}")
+        if any(one.severity is Severity.ERROR for one in core.provider.validate_template(secret, core.context)):
+            pytest.skip("userData is refused")
+        core.template = secret
+        request = core.request(1)
+        told: list[object] = []
+        if core.provider.implements("plan"):
+            told += core.provider.plan(request, secret, core.context)
+        made = core.provider.provision(request, secret, core.context)
+        told += [made, caplog.text, *(path.read_text() for path in tmp_path.rglob("*.json"))]
+        core.take_in(made)
+        told += [self.looked_at(core, request), *core.provider.owned_resources(core.context)]
+        forms = (SECRET, base64.b64encode(f"TOKEN={SECRET}".encode()).decode().rstrip("=")[:-1])
+        assert not [one for one in map(repr, told) if any(form in one for form in forms)]
+
+    # What is seen.
+
+    def test_many_requests_are_looked_at_together(self, core: Core, cloud: Cloud) -> None:
+        requests = [core.ask(2) for _ in range(3)]
+        self.until_done(core)
+        found = core.discover(*requests)
+        seen = [_live(found[one.request_id]) for one in requests]
+        assert [len(one) for one in seen] == [2, 2, 2]
+        assert set().union(*seen) == set(cloud.machines())
+
+    def test_what_comes_in_pages_is_read_to_the_last(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "page")
+        cloud.page(2)
+        requests = [core.ask(3) for _ in range(2)]
+        self.until_done(core)
+        found = core.discover(*requests)
+        assert set().union(*(_live(found[one.request_id]) for one in requests)) == set(cloud.machines())
+        owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
+        assert set(cloud.machines()) <= owned
+
+    def test_a_machine_that_is_not_shown_yet_is_not_taken_for_gone(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "hide")
+        cloud.hide()
+        request = core.ask(2)
+        core.discover(request)
+        assert is_open(core.now(request)), core.now(request).message
+        assert not [one for one in core.its(request) if one.status is MachineStatus.TERMINATED]
+        self.until_done(core)
+        assert core.now(request).status is RequestStatus.COMPLETED
+
+    def test_a_request_that_gets_some_says_why_it_has_not_all(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "limit")
+        cloud.limit(1)
+        request = core.ask(3)
+        self.until_over(core, request)
+        assert core.now(request).status is RequestStatus.COMPLETED_WITH_ERRORS
+        assert core.now(request).faults, "no fault tells why"
+        assert _ids(core.live(request)) == set(cloud.machines())
+
+    def test_a_request_that_gets_nothing_fails_and_leaves_nothing(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "limit")
+        cloud.limit(0)
+        request = core.request(2)
+        with suppress(CloudError):
+            core.provision(request)
+        request = core.now(request)
+        if request.status is not RequestStatus.CREATING:
+            self.until_over(core, request)
+            assert core.now(request).status is RequestStatus.FAILED
+            assert not core.its(request)
+            self.cleaned(core, request)
+        assert not cloud.machines()
+        assert not _of(request, cloud.resources())
+
+    def test_a_question_that_fails_is_no_answer(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "refuse_questions")
+        request = core.ask(2)
+        self.until_done(core)
+        cloud.refuse_questions()
+        with suppress(CloudError):
+            core.discover(request)
+        assert len([one for one in core.its(request) if one.status is MachineStatus.RUNNING]) == 2  # noqa: PLR2004
+
+    def test_a_machine_that_nobody_knows_hides_no_other(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        (asked,) = core.asked(core.now(request))
+        asked = replace(asked, machine_ids=(cloud.unknown_id, *asked.machine_ids))
+        (found,) = core.provider.discover_instances((asked,), core.context)
+        assert _live(found) == set(cloud.machines())
+
+    def test_a_machine_is_shown_as_it_is(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        core.freeze()
+        dead, lives = core.live(request)
+        cloud.kill(dead.instance_id)
+        core.sleep(LONG)
+        found = self.looked_at(core, request)
+        assert _live(found) == {lives.instance_id}
+        assert found.fulfilled == lives.weight
+        assert {one.status for one in found.instances if one.instance_id == lives.instance_id} == {"running"}
+
+    def test_the_calls_are_no_more_than_it_says(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "calls")
+        may = core.provider.info.call_budgets
+        requests: list[Request] = []
+        used = cloud.calls()
+
+        def spent(about: str) -> None:
+            nonlocal used
+            made, used = cloud.calls() - used, cloud.calls()
+            over = beyond(made, allowed(may, about, len(requests)))
+            assert not over, f"{about}: {dict(made)}, more than it says: {over}"
+
+        for _ in range(3):
+            requests.append(core.ask(2))
+            spent("request")
+        core.discover(*requests)
+        spent("status")
+        self.until_done(core)
+        used = cloud.calls()
+        core.discover(*requests)
+        spent("status")
+        core.freeze()
+        spent("freeze")
+        core.release(requests[0], *core.live(requests[0]))
+        spent("return")
+
+    # What ends.
+
+    def test_exactly_these_machines_are_released(self, core: Core, cloud: Cloud) -> None:
+        requests = [core.ask(3), core.ask(2)]
+        self.until_done(core)
+        core.freeze()
+        wanted = [core.live(requests[0])[1], core.live(requests[1])[0]]
+        keep = set(cloud.machines()) - _ids(wanted)
+        for one in wanted:
+            assert core.release(core.requests[one.request_id], one).ending == {one.instance_id}
+        core.sleep(LONG)
+        assert set(cloud.machines()) == keep
+
+    def test_a_release_from_an_open_request_is_not_filled_again(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(3)
+        core.sleep(STEP)
+        core.discover(request)
+        first, *rest = core.live(request)
+        core.release(request, first)
+        core.sleep(LONG)
+        core.discover(request)
+        assert set(cloud.machines()) == _ids(rest)
+
+    def test_a_release_may_be_repeated_and_what_is_gone_is_released(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(3)
+        self.until_done(core)
+        core.freeze()
+        gone, twice, lives = core.live(request)
+        cloud.kill(gone.instance_id)
+        core.sleep(LONG)
+        never = replace(gone, instance_id=cloud.unknown_id)
+        core.machines[never.instance_id] = never
+        for _ in range(2):
+            released = core.release(request, never, gone, twice)
+            assert released.ending == _ids([never, gone, twice])
+            assert not released.faults
+        core.sleep(LONG)
+        assert set(cloud.machines()) == {lives.instance_id}
+
+    def test_a_return_is_told_of_its_machines_to_their_end(self, core: Core) -> None:
+        request = core.ask(3)
+        self.until_done(core)
+        core.freeze()
+        *returned, _ = core.live(request)
+        core.release(request, *returned)
+        core.sleep(LONG)
+        assert not _live(core.about(*returned)) & _ids(returned)
+
+    def test_what_is_stopped_fills_nothing_up_and_keeps_what_runs(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(3)
+        self.until_done(core)
+        there = set(cloud.machines())
+        assert all(one.done for one in core.freeze())
+        (again,) = core.provider.stop_launching((core.now(request),), core.context)
+        assert again.done
+        core.sleep(LONG)
+        assert set(cloud.machines()) == there
+        dead = core.live(request)[0]
+        cloud.kill(dead.instance_id)
+        core.sleep(LONG)
+        core.discover(request)
+        assert set(cloud.machines()) == there - {dead.instance_id}
+
+    def test_an_open_request_that_is_stopped_gets_nothing_more(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "limit")
+        cloud.limit(1)
+        request = core.ask(3)
+        self.until_over(core, request)
+        assert all(one.done for one in core.freeze())
+        cloud.limit(100)
+        core.sleep(LONG)
+        core.discover(request)
+        assert len(cloud.machines()) == 1
+
+    def test_a_clean_up_leaves_nothing_and_may_be_repeated(self, core: Core, cloud: Cloud) -> None:
+        request, other = core.ask(2), core.ask(1)
+        self.until_done(core)
+        core.freeze()
+        core.release(request, *core.live(request))
+        core.sleep(LONG)
+        core.discover(request)
+        self.cleaned(core, request)
+        assert not _of(request, cloud.resources())
+        assert set(cloud.machines()) == _ids(core.live(other))
+        (again,) = core.provider.cleanup((core.now(request),), core.context)
+        assert again.done
+
+    def test_what_the_cloud_takes_back_is_told(self, core: Core, cloud: Cloud) -> None:
+        self.need(core, "reclaimed_instances")
+        self.require(cloud, "reclaim")
+        request = core.ask(2)
+        self.until_done(core)
+        taken, _ = core.live(request)
+        cloud.reclaim(taken.instance_id)
+        told = core.provider.reclaimed_instances(tuple(core.live(request)), (request,), core.context)
+        assert [one.instance_id for one in told] == [taken.instance_id]
+        assert told[0].code
+
+    def test_what_is_ours_is_listed_until_it_is_gone(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
+        assert {*cloud.machines(), *self.listable(cloud.resources())} <= owned
+        core.freeze()
+        core.release(request, *core.live(request))
+        core.sleep(LONG)
+        core.discover(request)
+        self.cleaned(core, request)
+        owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
+        assert owned <= set(cloud.resources())
+
+    # How the tests go about it.
+
+    def need(self, core: Core, hook: str) -> None:
+        """Skip where the plug-in lacks an optional hook."""
+        if not core.provider.implements(hook):
+            pytest.skip(f"{core.provider.name} has no {hook}")
+
+    def require(self, cloud: Cloud, what: str) -> None:
+        """Skip where the cloud under test can't do something."""
+        if not cloud.can(what):
+            pytest.skip(f"{type(cloud).__name__} has no {what}()")
+
+    def listable(self, resources: Mapping[str, Mapping[str, str]]) -> Iterable[str]:
+        """Give those of what stands that `owned_resources` must list: all of it."""
+        return resources
+
+    def provisioned(self, core: Core, request: Request) -> Provisioned:
+        """Let a new process provision a request, without storing what it made."""
+        return core.provider.provision(request, core.template, core.context)
+
+    def dying(self, core: Core, request: Request, journal: WatchedJournal) -> None:
+        """Let a process provision a request, that is killed on its way; nothing of what it made is stored."""
+        try:
+            core.provider.provision(request, core.template, replace(core.context, journal=journal))
+        except PluginCallError as error:
+            if not isinstance(error.__cause__, DeathError):
+                raise
+
+    def resumed(self, core: Core, request: Request) -> None:
+        """Provision a request as later calls do, until it is known what became of it."""
+        for _ in range(_POLLS):
+            try:
+                core.provision(core.now(request))
+            except OutcomeUnknown:
+                core.sleep(LONG)
+            except CloudError:
+                return
+            else:
+                return
+        raise AssertionError("it is never known what became of the launch")
+
+    def polled(self, core: Core) -> None:
+        """Do what a poll does."""
+        core.sleep(STEP)
+        core.advance()
+        core.discover()
+
+    def until_done(self, core: Core) -> None:
+        """Poll until no request is open."""
+        for _ in range(_POLLS):
+            self.polled(core)
+            if not any(map(is_open, core.requests.values())):
+                return
+        raise AssertionError([one.message or one.status for one in core.requests.values()])
+
+    def until_over(self, core: Core, request: Request) -> None:
+        """Poll, and once it is clear that nothing more comes, to the request's deadline."""
+        for _ in range(5):
+            self.polled(core)
+        if is_open(core.now(request)):
+            core.sleep(31 * 60)
+            self.polled(core)
+
+    def looked_at(self, core: Core, request: Request) -> Discovery:
+        """Look at a request once."""
+        return core.discover(request)[request.request_id]
+
+    def cleaned(self, core: Core, request: Request) -> None:
+        """Stop and clean up what has ended, until that is done: what is still ending may be in the way."""
+        for _ in range(_POLLS):
+            core.freeze()
+            core.cleanup()
+            if is_finished(core.now(request)):
+                return
+            core.sleep(STEP)
+            core.discover()
+        raise AssertionError("the clean-up is never done")
+
+    def whole_life(self, core: Core) -> None:
+        """Let a request come, be stopped, be given back and be removed."""
+        request = core.ask(2)
+        self.until_done(core)
+        core.freeze()
+        live = tuple(core.live(request))
+        core.provider.reclaimed_instances(live, (core.now(request),), core.context)
+        core.provider.owned_resources(core.context)
+        core.release(request, *live)
+        core.sleep(LONG)
+        core.about(*live)
+        core.discover(request)
+        self.cleaned(core, request)
+
+
+def _ids(these: Iterable[Any]) -> set[str]:
+    return {one.instance_id for one in these}
+
+
+def _live(found: Discovery) -> set[str]:
+    return {one.instance_id for one in found.instances if one.status in (MachineStatus.PENDING, MachineStatus.RUNNING)}
+
+
+def _of(request: Request, resources: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return [one for one, its in resources.items() if its.get(tags.REQUEST) == request.request_id]
