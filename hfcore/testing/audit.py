@@ -86,16 +86,21 @@ class Holding:
 
     Args:
         kind: `fleet`, `spot fleet`, `group` or `launch template`.
-        request_id: The request that its tags name; empty for what several share.
+        tags: Its tags.
         stands: Whether it is neither deleted nor cancelled.
         counts: Whether it has, or had, capacity of its own.
     """
 
     kind: str
     resource_id: str
-    request_id: str
+    tags: Mapping[str, str]
     stands: bool
     counts: bool
+
+    @property
+    def request_id(self) -> str:
+        """The request that its tags name; empty for what several share."""
+        return self.tags.get(tags.REQUEST, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,21 +157,27 @@ def observe(aws: StrictAws, owner: str) -> World:
     return World(
         living={one.instance_id: one for one in living},
         states={one.id: one.state for one in instances},
-        holdings=tuple(one for region in regions for one in _holdings(region, owner)),
+        holdings=tuple(one for one in everything(aws) if one.tags.get(tags.OWNER) == owner),
     )
 
 
-def _holdings(region: Any, owner: str) -> Iterator[Holding]:  # noqa: ANN401 - the strict AWS's own
-    fleets = [("fleet", one) for one in region.fleets.values()]
-    fleets += [("spot fleet", one) for one in region.spot_fleets.values()]
-    found = [(kind, one.id, one.tags, not one.state.startswith(_OVER), _counts(one)) for kind, one in fleets]
-    # A group has no tags of its own here: each is passed on to its instances.
-    found += [("group", one.name, one.instance_tags, not one.deleting, True) for one in region.groups.values()]
-    found += [("launch template", one.name, one.tags, True, False) for one in region.templates.values()]
-    for kind, resource_id, its_tags, stands, counts in found:
-        if its_tags.get(tags.OWNER) == owner:
-            request_id = its_tags.get(tags.REQUEST, "")
-            yield Holding(kind=kind, resource_id=resource_id, request_id=request_id, stands=stands, counts=counts)
+def everything(aws: StrictAws) -> Iterator[Holding]:
+    """Give every fleet, Spot fleet, group and launch template that an AWS has, whoever's."""
+    aws.region()  # what is due has happened
+    for region in list(aws.world.regions.values()):
+        fleets = [("fleet", one) for one in region.fleets.values()]
+        fleets += [("spot fleet", one) for one in region.spot_fleets.values()]
+        for kind, one in fleets:
+            yield _holding(kind, one.id, one.tags, stands=not one.state.startswith(_OVER), counts=_counts(one))
+        # A group has no tags of its own here: each is passed on to its instances.
+        for group in region.groups.values():
+            yield _holding("group", group.name, group.instance_tags, stands=not group.deleting, counts=True)
+        for template in region.templates.values():
+            yield _holding("launch template", template.name, template.tags, stands=True, counts=False)
+
+
+def _holding(kind: str, resource_id: str, its: Mapping[str, str], *, stands: bool, counts: bool) -> Holding:
+    return Holding(kind=kind, resource_id=resource_id, tags=its, stands=stands, counts=counts)
 
 
 def _counts(fleet: Any) -> bool:  # noqa: ANN401 - the strict AWS's own

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Cloud(ABC):
@@ -45,6 +45,10 @@ class Cloud(ABC):
     def resources(self) -> Mapping[str, Mapping[str, str]]:
         """Give every fleet, group or template that stands, by id, with its tags; a cloud may have none."""
         return {}
+
+    def listable(self) -> Iterable[str]:
+        """Name those of `resources` that the cloud lists by their owner; by default it lists all."""
+        return self.resources()
 
     def pass_time(self, seconds: float) -> None:  # noqa: B027 - nothing has to happen
         """Let time pass: what is coming comes, what is ending ends."""

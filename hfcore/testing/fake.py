@@ -27,6 +27,7 @@ from hfcore.models import (
     Provisioned,
     Reclaim,
     Released,
+    Template,
 )
 from hfcore.plugins import Candidate
 from hfcore.tags import of_instances
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hfcore.context import Context
-    from hfcore.models import Machine, Release, Request, Template
+    from hfcore.models import Machine, Release, Request
     from hfcore.testing.fakecloud import FakeCloud
 
 NO_CAPACITY = Fault(code="NoCapacity", message="the fake cloud is full", kind=FaultKind.CAPACITY)
@@ -75,7 +76,7 @@ class FakeProvider:
         return self.cloud.give("validate_template", self.cloud.problems)
 
     @hookimpl
-    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+    def provision(self, request: Request, context: Context) -> Provisioned:
         """Make the group between `begin` and `done`; called again, go on with what the journal has."""
         cloud = self.cloud
         cloud.begin("provision", [request.request_id], context)
@@ -85,6 +86,7 @@ class FakeProvider:
             if late and request.request_id not in cloud.groups:  # what is not there now never will be
                 context.journal.drop(intent)
                 raise CloudError(Fault(code="TooLate", message="nothing was made", kind=FaultKind.INVALID))
+            template = request.template or Template(template_id=request.template_id)
             group = cloud.group(request, of_instances(context, template, request.request_id))
             cloud.stumble("provision", when_done=True)
             outcome = {"group": group.resource_id, "instances": list(group.instance_ids), "account": group.account_id}

@@ -14,7 +14,7 @@ from hfcore.testing.fakecontract import FakeContract
 
 if TYPE_CHECKING:
     from hfcore.context import Context
-    from hfcore.models import Instance, Release, Request, Template
+    from hfcore.models import Instance, Release, Request
 
 
 class Leaks(FakeProvider):
@@ -25,24 +25,24 @@ class Leaks(FakeProvider):
 
 class Doubles(FakeProvider):
     @hookimpl
-    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+    def provision(self, request: Request, context: Context) -> Provisioned:
         for intent in context.journal.steps(request.request_id):
             context.journal.drop(intent)
         self.cloud.groups.pop(request.request_id, None)
-        return super().provision(request, template, context)
+        return super().provision(request, context)
 
 
 class WrongType(FakeProvider):
     @hookimpl
-    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
-        made: Any = super().provision(request, template, context)
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made: Any = super().provision(request, context)
         return replace(made, resource_ids=list(made.resource_ids))
 
 
 class ForgetsTags(FakeProvider):
     @hookimpl
-    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
-        made = super().provision(request, template, context)
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made = super().provision(request, context)
         for one in made.instances:
             self.cloud.instances[one.instance_id] = replace(self.cloud.instances[one.instance_id], tags={})
         return made
