@@ -1,4 +1,4 @@
-"""What all tests share: warm processes, and that none leaves anything behind for the next one of its process."""
+"""What all tests share: that none leaves anything behind for the next one of its process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from hfcore.testing.forks import Forks
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    """Give what makes warm processes; it takes seconds to start, so that all tests of a process have the same."""
-    from hfcore.testing.forks import Forks
-
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """Own what the tests of an AWS plug-in share: one strict AWS, and contexts on it as processes have them.
 
-A `conftest.py` takes the fixtures that its tests name over by import; those named by them come along by import too.
-`hfcore.testing.grid` has the core in short around a whole plug-in.
+`aws_server` and `strict_aws` are fixtures of every test run (`hfcore.testing.fixtures`); the others here a
+`conftest.py` takes over by import. `hfcore.testing.grid` has the core in short around a whole plug-in.
 
->>> from hfcore.testing.rig import aws_server, clock, context, new_context, rig, strict_aws      # in conftest.py
+>>> from hfcore.testing.rig import clock, context, new_context, rig                              # in conftest.py
 >>> def test_a_group_is_made_once(rig):
 ...     rig.fail("CreateAutoScalingGroup", AwsError("Throttling", "Rate exceeded"), "reset after")
 ...     with rig.death("after", "CreateAutoScalingGroup"):          # the process is killed once AWS has answered
@@ -134,20 +134,6 @@ class Rig(Place):
         counted = Counter(call.operation for call in self.aws.calls)
         self.aws.world.calls.clear()
         return counted
-
-
-@pytest.fixture(scope="session")
-def aws_server() -> Iterator[AwsServer]:
-    """Give the one strict AWS of this test process, with its clients."""
-    server = AwsServer()
-    yield server
-    server.aws.stop()
-
-
-@pytest.fixture
-def strict_aws(aws_server: AwsServer) -> StrictAws:
-    """Give an empty strict AWS, where everything happens at once."""
-    return aws_server.emptied()
 
 
 @pytest.fixture

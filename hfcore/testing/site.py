@@ -1,8 +1,6 @@
 """Own provider instances for tests: laid out in a folder, on a strict AWS, asked as Host Factory asks.
 
-How a verb is carried out is a subclass's business: `ForkedSite` here does it by warm processes of their own
-(`hfcore.testing.forks`). Every call is checked by itself: one JSON document on stdout and nothing else, stderr empty on
-success, exit code 0 or 1, with 1 a message; and the document keeps Host Factory's contract (`hfcore.testing.schemas`).
+`Site` calls scripts, or hfcore in a process of its own; `ForkedSite` warm processes (`hfcore.testing.forks`).
 
 >>> with Forks() as forks, StrictAws(boot_seconds=0) as aws:
 ...     site = ForkedSite(tmp_path / "site", aws, forks)
@@ -15,14 +13,12 @@ success, exit code 0 or 1, with 1 a message; and the document keeps Host Factory
 
 from __future__ import annotations
 
-import json
 import time
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.testing.aws import IMAGE
-from hfcore.testing.schemas import broken
+from hfcore.testing.instance import LONGEST_WAIT, PROVIDER, Document, ProviderInstance, Ran, judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +27,10 @@ if TYPE_CHECKING:
     from hfcore.testing.aws import Call, StrictAws
     from hfcore.testing.forks import Ended, Forks, Running
 
-Document = dict[str, Any]
+__all__ = ["CASES", "HETEROGENEOUS", "PROVIDER", "ROLE", "Case", "Document", "ForkedSite", "Ran", "Site", "judged"]
+__all__ += ["templates"]
 
-PROVIDER: Final = "awsinst"
 NOT_MUTATING: Final = ("Describe", "Get")
-LONGEST_WAIT: Final = 20.0
 ROLE: Final = "arn:aws:iam::123456789012:role/aws-ec2-spot-fleet-tagging-role"
 
 
@@ -168,60 +163,18 @@ def templates(aws: StrictAws) -> list[Document]:
     return [basic | each | {"templateId": name} for name, each in own.items()]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """One call: how it ended, what it answered, and how long it took in seconds."""
-
-    code: int
-    answer: Document
-    stderr: str
-    seconds: float
-
-    @property
-    def message(self) -> str:
-        """The answer's sentence."""
-        return str(self.answer.get("message", ""))
-
-
-def judged(verb: str, code: int | None, stdout: bytes, stderr: bytes, seconds: float, *, lsf: bool = False) -> Ran:
-    """Check what holds for every call of every verb, and give the answer; under LSF it is told more."""
-    shown = f"{verb} exited with {code}\nstdout: {stdout!r}\nstderr: {stderr!r}"
-    assert code in {0, 1}, shown
-    assert stdout.endswith(b"}\n"), shown
-    assert stdout.count(b"\n") == 1, shown
-    answer = json.loads(stdout)  # a second document would be an error
-    assert isinstance(answer, dict), shown
-    if code == 0:
-        assert stderr == b"", shown
-    else:
-        assert list(answer) == ["message"], shown
-        assert answer["message"], shown
-        assert b"Traceback" not in stderr, shown
-        assert "HF9001" not in answer["message"], shown
-    assert broken(verb, answer, failed=code == 1, lsf=lsf) == [], shown
-    return Ran(code=code, answer=answer, stderr=stderr.decode(), seconds=seconds)
-
-
-class Site(ABC):
-    """A provider instance: its folders, and the AWS that it talks to.
+class Site(ProviderInstance):
+    """A provider instance on a strict AWS.
 
     Args:
         folder: Where it is laid out; made.
         aws: Its AWS.
-
-    Attributes:
-        lsf: Whether LSF's resource connector calls, and not Symphony.
+        scripts: As of `ProviderInstance`.
     """
 
-    lsf = False
-
-    def __init__(self, folder: Path, aws: StrictAws) -> None:
-        self.folder, self.aws = folder, aws
-        self.conf, self.log = folder / "conf", folder / "log"
-        self.work = folder / "resource_connector" / PROVIDER if self.lsf else folder / "work"
-        self.data = self.work / "data"
-        for each in (self.conf, self.work, self.log):
-            each.mkdir(parents=True)
+    def __init__(self, folder: Path, aws: StrictAws, scripts: Path | None = None) -> None:
+        super().__init__(folder, scripts)
+        self.aws = aws
         self.lay_out()
 
     def lay_out(self) -> None:
@@ -229,86 +182,15 @@ class Site(ABC):
         self.put("prov_config.json", {"AWS_REGION": "us-east-1"})
         self.put("prov_templates.json", {"templates": templates(self.aws)})
 
-    def put(self, name: str, document: Document) -> None:
-        """Write a file of the conf folder, whose name begins with the instance's."""
-        (self.conf / f"{PROVIDER}{name}").write_text(json.dumps(document, indent=2))
-
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give what the caller gives: a bare PATH and its own variables; and the way to the strict AWS."""
-        own = self._lsf() if self.lsf else self._symphony()
-        return {"PATH": "/usr/bin:/bin", **own, **self.aws.environment(), **(more or {})}
-
-    def _lsf(self) -> dict[str, str]:
-        return {
-            "PROVIDER_NAME": PROVIDER,
-            "PRO_CONF_DIR": str(self.folder),
-            "PRO_DATA_DIR": str(self.work.parent),
-            "PRO_LSF_LOGDIR": str(self.log),
-            "PRO_LSF_TOP": "/opt/ibm/lsf",
-            "SCRIPT_OPTIONS": "-Dsome.java.option=1",
-        }
-
-    def _symphony(self) -> dict[str, str]:
-        return {
-            "HF_TOP": "/opt/ibm/hostfactory",
-            "HF_VERSION": "1.2",
-            "HF_CONFDIR": str(self.folder),
-            "HF_WORKDIR": str(self.folder),
-            "HF_LOGDIR": str(self.folder),
-            "HF_LOGLEVEL": "LOG_INFO",
-            "HF_PROVIDER_NAME": PROVIDER,
-            "HF_PROVIDER_CONFDIR": str(self.conf),
-            "HF_PROVIDER_WORKDIR": str(self.work),
-            "HF_PROVIDER_LOGDIR": str(self.log),
-        }
-
-    @abstractmethod
-    def run(self, verb: str, document: object = None, *, env: Mapping[str, str] | None = None) -> Ran:
-        """Carry out a verb, to its end."""
-
-    def request(self, template_id: str, count: int = 2, env: Mapping[str, str] | None = None) -> str:
-        """Ask for machines; give the id."""
-        asked = {"template": {"templateId": template_id, "machineCount": count}}
-        ran = self.run("requestMachines", asked, env=env)
-        assert ran.code == 0, ran
-        assert sorted(ran.answer) == ["message", "requestId"]
-        return str(ran.answer["requestId"])
-
-    def statuses(self, *request_ids: str, env: Mapping[str, str] | None = None) -> list[Document]:
-        """Ask how requests stand."""
-        ran = self.run("getRequestStatus", {"requests": [{"requestId": one} for one in request_ids]}, env=env)
-        assert ran.code == 0, ran
-        assert [one["requestId"] for one in ran.answer["requests"]] == list(request_ids)
-        found: list[Document] = ran.answer["requests"]
-        return found
-
-    def status(self, request_id: str, env: Mapping[str, str] | None = None) -> Document:
-        """Ask how a request stands."""
-        return self.statuses(request_id, env=env)[0]
-
-    def poll_until(self, request_id: str, status: str = "complete") -> Document:
-        """Poll until a request has a status; nothing but `running` may come before it."""
-        end = time.monotonic() + LONGEST_WAIT
-        while True:
-            answer = self.status(request_id)
-            if answer["status"] == status:
-                return answer
-            assert answer["status"] == "running", answer
-            assert time.monotonic() < end, answer
-            time.sleep(0.1)
+        """Give what the caller gives, and the way to the strict AWS."""
+        return super().environment({**self.aws.environment(), **(more or {})})
 
     def complete(self, template_id: str, count: int = 2) -> tuple[str, list[Document]]:
         """Ask for machines and poll until they are there; give the id and the machines."""
         request_id = self.request(template_id, count)
         self.wait_for_running(count)
         return request_id, self.poll_until(request_id)["machines"]
-
-    def give_back(self, machines: object, env: Mapping[str, str] | None = None) -> str:
-        """Return machines, as Host Factory names them; give the id."""
-        ran = self.run("requestReturnMachines", {"machines": machines}, env=env)
-        assert ran.code == 0, ran
-        assert sorted(ran.answer) == ["message", "requestId"]
-        return str(ran.answer["requestId"])
 
     def wait_for_running(self, count: int) -> list[str]:
         """Wait until AWS runs so many machines, so that the next poll finds them all; give their ids."""
@@ -327,25 +209,6 @@ class Site(ABC):
     def mutations(self) -> list[Call]:
         """Give the calls so far that change something in AWS, those that were refused included."""
         return [one for one in self.aws.calls if not one.operation.startswith(NOT_MUTATING)]
-
-    def stored(self) -> Document:
-        """Read storage.json."""
-        found: Document = json.loads((self.data / "storage.json").read_text())
-        return found
-
-    def machines(self) -> Document:
-        """Read machines.json."""
-        found: Document = json.loads((self.data / "machines.json").read_text())
-        return found
-
-    def on_disk(self) -> dict[str, tuple[int, int, bytes]]:
-        """Give all files under data/: inode, time of the last change, content."""
-        files = sorted(each for each in self.data.rglob("*") if each.is_file())
-        return {str(one): (one.stat().st_ino, one.stat().st_mtime_ns, one.read_bytes()) for one in files}
-
-    def records(self) -> dict[str, tuple[int, int, bytes]]:
-        """Give the same without the locks, which a call may take before it is refused."""
-        return {name: each for name, each in self.on_disk().items() if not name.endswith("lock")}
 
 
 class ForkedSite(Site):
@@ -378,7 +241,9 @@ class ForkedSite(Site):
         """Carry out a call that may be killed."""
         return self.start(verb, document, **how).wait()
 
-    def run(self, verb: str, document: object = None, *, env: Mapping[str, str] | None = None) -> Ran:
+    def run(  # type: ignore[override]
+        self, verb: str, document: object = None, *, env: Mapping[str, str] | None = None
+    ) -> Ran:
         """Carry out a call to its end."""
         ended = self.call(verb, document, env=env)
         return judged(verb, ended.code, ended.stdout, ended.stderr, ended.seconds, lsf=self.lsf)

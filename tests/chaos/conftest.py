@@ -20,7 +20,7 @@ from hfcore.files import FileLock
 from hfcore.testing.audit import audit, observe
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.faults import FAULT_POINTS, fault_point
-from hfcore.testing.rig import aws_server, clock, context, launched, new_context, rig, strict_aws, template
+from hfcore.testing.rig import clock, context, launched, new_context, rig, template
 from hfcore.testing.site import CASES, HETEROGENEOUS, Case, Document, ForkedSite, judged
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfcore.testing.faults import FaultPoint
     from hfcore.testing.forks import Ended, Forks
 
-__all__ = ["aws_server", "clock", "context", "launched", "new_context", "rig", "strict_aws", "template"]
+__all__ = ["clock", "context", "launched", "new_context", "rig", "template"]
 
 ALL_CASES = CASES | HETEROGENEOUS
 COUNT = 3

@@ -11,15 +11,13 @@ from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.models import RequestStatus
 from hfcore.testing.aws import Timings
 from hfcore.testing.grid import Grid
-from hfcore.testing.rig import AwsServer, aws_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from hfcore.models import Request
-
-__all__ = ["aws_server"]
+    from hfcore.testing.rig import AwsServer
 
 ROLE = "arn:aws:iam::123456789012:role/aws-ec2-spot-fleet-tagging-role"
 LATE = 31 * 60

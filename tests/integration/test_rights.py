@@ -15,7 +15,6 @@ from hfcore.testing.aws import AL2023, Timings
 from hfcore.testing.aws.lookups import send
 from hfcore.testing.core import LOG, OWNER
 from hfcore.testing.grid import Grid
-from hfcore.testing.rig import aws_server
 from hfcore.testing.rights import needed
 from hfcore.testing.site import ROLE
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
     from hfcore.models import Request
     from hfcore.testing.rig import AwsServer
-
-__all__ = ["aws_server"]
 
 TIMINGS = Timings(boot_seconds=1, shutdown_seconds=1, fill_seconds=1, replace_seconds=1)
 EC2, POOL = "ec2", ("m5.large", "us-east-1a")

@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import sysconfig
-import time
 import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +23,7 @@ import pytest
 from hfcore.testing import site as testing
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.rights import overstepped
-from hfcore.testing.site import CASES, PROVIDER, Case, Document, Ran, judged
+from hfcore.testing.site import CASES, PROVIDER, Case, Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,11 +70,6 @@ class Writes:
 class Site(testing.Site):
     """A provider instance that is asked through its scripts, with the sample files."""
 
-    def __init__(self, folder: Path, scripts: Path, aws: StrictAws) -> None:
-        self.scripts = scripts
-        super().__init__(folder, aws)
-        self._inputs = 0
-
     def lay_out(self) -> None:
         self.put("prov_config.json", json.loads((SAMPLES / "awsprov_config.json").read_text()))
         self.write_templates()
@@ -100,37 +94,6 @@ class Site(testing.Site):
         self.put(
             "prov_templates.json", {"templates": [each | {"templateId": name} for name, each in templates.items()]}
         )
-
-    def run(
-        self,
-        verb: str,
-        document: object = None,
-        *,
-        words: tuple[str, ...] = (),
-        text: str | bytes | None = None,
-        stdin: str | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> Ran:
-        """Call a script; input as a document or text in a file (`-f`), as words of the command line, or on stdin."""
-        if document is not None:
-            text = json.dumps(document)
-        if text is not None:
-            self._inputs += 1
-            given = self.folder / f"input-{self._inputs}.json"
-            given.write_bytes(text.encode() if isinstance(text, str) else text)
-            words = ("-f", str(given), *words)
-        started = time.monotonic()
-        ended = subprocess.run(
-            [self.scripts / f"{verb}.sh", *words],
-            env=self.environment(env),
-            input=(stdin or "").encode(),
-            capture_output=True,
-            timeout=60,
-            check=False,
-            cwd="/",
-        )
-        seconds = time.monotonic() - started
-        return judged(verb, ended.returncode, ended.stdout, ended.stderr, seconds, lsf=self.lsf)
 
 
 def lay_out(python: Path, folder: Path) -> Path:
@@ -195,7 +158,7 @@ def make_site(scripts: Path) -> Iterator[Callable[..., Site]]:
 
     def make(folder: Path, *, scripts: Path = scripts, **timings: float) -> Site:
         started.append(StrictAws(**timings).start())
-        return Site(folder, scripts, started[-1])
+        return Site(folder, started[-1], scripts)
 
     yield make
     for aws in started:

@@ -14,15 +14,15 @@ from hfcore import lifecycle
 from hfcore.models import Release, RequestKind, RequestStatus
 from hfcore.testing.aws import AwsError, Timings
 from hfcore.testing.grid import Grid
-from hfcore.testing.rig import AwsServer, aws_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hfcore.models import Machine, Provisioned, Request
+    from hfcore.testing.rig import AwsServer
 
-__all__ = ["Rig", "aws_server", "make_rig", "rig"]
+__all__ = ["Rig", "make_rig", "rig"]
 
 
 class Rig(Grid):

@@ -104,19 +104,6 @@ def test_a_request_of_a_known_template_takes_one_call_and_one_more_in_several_su
     assert calls == expected
 
 
-def test_everything_carries_our_tags_from_birth(rig: Rig) -> None:
-    request = rig.started(1, instance_tags={"team": "risk"})
-    rig.advance(61)
-    (instance,) = rig.aws.live_instances()
-    ours = {"hfcore:owner", "hfcore:provider", "hfcore:request-id", "hfcore:template-id"}
-    assert ours | {"team", "aws:autoscaling:groupName"} <= instance.tags.keys()
-    assert instance.tags["hfcore:request-id"] == request.request_id
-    assert {one["Key"] for one in rig.group(request).params["Tags"]} == ours | {"team"}
-    (launch_template,) = rig.aws.region().templates.values()
-    volume = next(one for one in launch_template.data["TagSpecifications"] if one["ResourceType"] == "volume")
-    assert {tag["Key"] for tag in volume["Tags"]} == (ours | {"team"}) - {"hfcore:request-id"}
-
-
 def test_requests_of_the_same_content_share_a_launch_template(rig: Rig) -> None:
     rig.started(1)
     with rig.calls() as calls:
@@ -267,20 +254,6 @@ def test_provisioning_again_launches_nothing_more(rig: Rig, zones: int, expected
     assert calls == expected
     rig.advance(600)
     assert len(rig.live()) == 2
-
-
-@pytest.mark.parametrize("moment", ["before-call", "after-call"])
-@pytest.mark.parametrize("operation", ["CreateLaunchTemplate", CREATE, SUSPEND])
-def test_a_death_at_any_point_of_provisioning_is_gone_on_with(rig: Rig, moment: str, operation: str) -> None:
-    request = rig.new_request(2, subnet_id=two_zones(rig))
-    with rig.death(moment, operation):
-        rig.provision(request)
-    rig.provision(request)
-    rig.advance(600)
-    assert rig.poll(request).status is RequestStatus.COMPLETED
-    assert len(rig.live()) == 2
-    assert rig.group(request).suspended >= {"AZRebalance"}
-    assert len(rig.aws.region().templates) == 1
 
 
 def test_what_was_begun_goes_on_without_the_template_s_files(rig: Rig) -> None:
@@ -655,13 +628,6 @@ def test_the_plan_is_what_is_sent(rig: Rig, zones: int, operations: list[str]) -
     ]
     assert [call.operation for call in planned] == [call.operation for call in rig.aws.calls]
     assert [call.operation for call in planned] == ["CreateLaunchTemplate", *operations]
-
-
-def test_a_spot_notice_is_told(rig: Rig) -> None:
-    request = rig.settled(2, price_type="spot")
-    rig.aws.reclaim(request.machine_ids[0])
-    (found,) = rig.asg.reclaimed_instances(rig.machines_of(request), (request,), rig.context)
-    assert found.instance_id == request.machine_ids[0]
 
 
 def test_the_alias_is_the_same_plug_in(rig: Rig) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,47 +31,6 @@ def ids(machines: Iterable[Any]) -> set[str]:
     return {getattr(one, "instance_id", None) or one.id for one in machines}
 
 
-@pytest.mark.parametrize("kind", ["instant", "request", "maintain"])
-def test_a_request_is_fulfilled_frozen_returned_and_removed(grid: Grid, kind: str) -> None:
-    request = grid.ask(3, fleet_type=kind)
-    assert len(request.resource_ids) == 1
-    assert request.refills is (kind == "maintain")
-    grid.until_done()
-    assert grid.now(request).status is RequestStatus.COMPLETED
-    assert [one.done for one in grid.freeze()] == [True]
-    first, *rest = grid.its(request)
-
-    grid.release(request, first)
-    grid.sleep(90)
-    grid.discover()
-
-    assert ids(grid.running(request)) == ids(rest)
-    assert grid.machines[first.instance_id].status is MachineStatus.TERMINATED
-
-    grid.release(request, *rest)
-    grid.sleep(90)
-    grid.discover()
-    assert [one.done for one in grid.cleanup()] == [True]
-    grid.sleep(90)
-    region = grid.aws.region()
-    assert not grid.aws.live_instances()
-    assert {fleet.state for fleet in region.fleets.values()} == {"deleted"}
-    assert kind == "instant" or not region.templates
-
-
-@pytest.mark.parametrize("kind", ["instant", "request", "maintain"])
-def test_everything_carries_our_tags_from_birth(grid: Grid, kind: str) -> None:
-    request = grid.ask(2, fleet_type=kind)
-    grid.sleep(50)
-    (fleet,) = grid.aws.region().fleets.values()
-    (template,) = grid.aws.region().templates.values()
-    for one in grid.aws.live_instances():
-        assert one.tags.items() > {"hfcore:request-id": request.request_id, "team": "risk"}.items()
-        assert one.tags.keys() >= TAGS
-    assert fleet.tags.keys() == TAGS
-    assert template.tags.keys() >= TAGS - {"hfcore:request-id"}
-
-
 @pytest.mark.parametrize("kind", ["request", "maintain"])
 def test_the_own_launch_template_carries_all_our_tags_and_gives_them_to_volumes(grid: Grid, kind: str) -> None:
     grid.ask(2, fleet_type=kind)
@@ -87,15 +45,6 @@ def test_instant_requests_share_a_launch_template(grid: Grid) -> None:
     grid.ask()
     grid.ask()
     assert grid.calls() == {"CreateFleet": 2, "CreateLaunchTemplate": 1}
-
-
-@pytest.mark.parametrize("kind", ["instant", "request", "maintain"])
-def test_units_count_by_weight(grid: Grid, kind: str) -> None:
-    request = grid.ask(4, fleet_type=kind, vm_types={"m5.xlarge": 2})
-    grid.until_done()
-    assert len(grid.its(request)) == 2
-    assert grid.now(request).status is RequestStatus.COMPLETED
-    assert [one.weight for one in grid.its(request)] == [2.0, 2.0]
 
 
 def test_an_instant_fleet_with_partial_capacity_ends_with_what_there_is(grid: Grid) -> None:
@@ -146,16 +95,6 @@ def test_a_fleet_short_of_capacity_says_why_past_the_threshold_in_a_text_that_st
     grid.aws.set_capacity("m5.large", ZONE, "on-demand", None)
     grid.sleep(120)
     assert len(grid.running(request)) == 1
-
-
-def test_provisioning_twice_is_one_launch(grid: Grid) -> None:
-    request = grid.request(2)
-    first = grid.provider.provision(request, request.template, grid.context)
-    second = grid.provider.provision(request, request.template, grid.context)
-    assert first.resource_ids == second.resource_ids
-    assert ids(first.instances) == ids(second.instances)
-    assert len(grid.running(request)) == 2
-    assert grid.calls()["CreateFleet"] == 1
 
 
 @pytest.mark.parametrize("kind", ["instant", "request", "maintain"])
@@ -606,26 +545,3 @@ def test_owned_resources_name_fleets_that_can_be_listed(grid: Grid) -> None:
     fleets = [one for one in found if one.kind == "fleet"]
     assert [(one.resource_id, one.request_id) for one in fleets] == [(maintain.resource_ids[0], maintain.request_id)]
     assert {one.request_id for one in found if one.kind == "instance"} >= {instant.request_id}
-
-
-def test_a_spot_machine_that_aws_takes_back_is_told(grid: Grid) -> None:
-    request = grid.ask(2, price_type="spot")
-    grid.until_done()
-    taken, _ = grid.live(request)
-    grid.aws.reclaim(taken.instance_id)
-    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), (request,), grid.context)
-    assert told.instance_id == taken.instance_id
-    assert told.at is not None
-    assert told.at - grid.clock.now() > timedelta(seconds=100)
-
-
-@pytest.mark.parametrize("kind", ["instant", "request", "maintain"])
-def test_a_plan_is_what_is_then_sent(grid: Grid, kind: str) -> None:
-    request = grid.request(2, fleet_type=kind)
-    planned = grid.provider.plan(request, request.template, grid.context)
-    assert not grid.calls()
-    grid.provision(request)
-    sent = [call for call in grid.aws.calls if call.operation.startswith("Create")]
-    assert [one.operation for one in planned] == [one.operation for one in sent]
-    for plan, call in zip(planned, sent, strict=True):
-        assert plan.parameters.keys() == call.parameters.keys() - {"ClientToken"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hfcore.testing.rig import (
-    aws_server,
     clock,
     context,
     faults,
@@ -15,12 +14,10 @@ from hfcore.testing.rig import (
     pass_time,
     rig,
     slept,
-    strict_aws,
     template,
 )
 
 __all__ = [
-    "aws_server",
     "clock",
     "context",
     "faults",
@@ -32,6 +29,5 @@ __all__ = [
     "pass_time",
     "rig",
     "slept",
-    "strict_aws",
     "template",
 ]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections import Counter
@@ -12,9 +11,7 @@ import pytest
 from hfcore_aws_runinstances import plugin, requests
 
 from hfcore.errors import CloudError, ConfigError, OutcomeUnknown
-from hfcore.hookspecs import PROVIDERS
-from hfcore.models import FaultKind, Release, RequestKind, Severity
-from hfcore.plugins import Plugins, installed
+from hfcore.models import FaultKind, Release, Severity
 from hfcore.testing.aws import AwsError, StrictAws
 
 if TYPE_CHECKING:
@@ -70,12 +67,6 @@ def after(request: Request, made: Provisioned) -> Request:
 
 def live(strict_aws: StrictAws) -> set[str]:
     return {one.id for one in strict_aws.live_instances()}
-
-
-def test_the_core_finds_the_plug_in_under_its_provider_api() -> None:
-    info = Plugins(installed(PROVIDERS), logger=logging.getLogger()).provider("runinstances").info
-
-    assert (info.name, info.cloud) == ("RunInstances", "aws")
 
 
 def test_the_machines_asked_for_are_launched_in_one_call_with_all_tags(
@@ -471,25 +462,6 @@ def test_exactly_the_machines_of_the_releases_end_in_one_call(
     assert operations() == ["TerminateInstances"]
 
 
-def test_a_return_shows_its_machines_to_their_end(
-    context: Context,
-    new_request: NewRequest,
-    launched: Launched,
-    machine: NewMachine,
-    strict_aws: StrictAws,
-) -> None:
-    ids = launched(2)
-    request = new_request(
-        request_id="ret-1", kind=RequestKind.RETURN, template=None, machine_ids=tuple(ids), provider_api=""
-    )
-    plugin.release_instances((Release(request=new_request(), machines=(machine(ids[0]),), return_id="ret-1"),), context)
-    strict_aws.advance(1)
-    [found] = plugin.discover_instances((request,), context)
-
-    states = {one.instance_id: one.status.value for one in found.instances}
-    assert states == {ids[0]: "terminated", ids[1]: "running"}
-
-
 def test_there_is_nothing_to_stop_or_to_clean_but_another_api_s_resource_waits_for_its_plug_in(
     new_request: NewRequest,
 ) -> None:
@@ -498,16 +470,6 @@ def test_there_is_nothing_to_stop_or_to_clean_but_another_api_s_resource_waits_f
         first, second = hook((ours, foreign))
         assert (first.done, second.done) == (True, False)
         assert "hfcore-aws-spotfleet" in second.faults[0].message
-
-
-def test_what_is_ours_is_listed_and_what_aws_takes_back_is_told(
-    context: Context, launched: Launched, machine: NewMachine, strict_aws: StrictAws
-) -> None:
-    lives, dies = launched(2)
-    strict_aws.kill(dies)
-
-    assert [one.resource_id for one in plugin.owned_resources(context)] == [lives]
-    assert [one.instance_id for one in plugin.reclaimed_instances((machine(lives), machine(dies)), context)] == [dies]
 
 
 def test_a_plan_is_what_provision_then_sends(

@@ -8,13 +8,14 @@ import pytest
 
 from hfcore.testing.aws import Timings
 from hfcore.testing.grid import Grid
-from hfcore.testing.rig import AwsServer, aws_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Grid", "aws_server", "grid"]
+    from hfcore.testing.rig import AwsServer
+
+__all__ = ["Grid", "grid"]
 
 ROLE = "arn:aws:iam::123456789012:role/aws-ec2-spot-fleet-tagging-role"
 TIMINGS = Timings(boot_seconds=20, shutdown_seconds=20, fill_seconds=20, replace_seconds=20, history_after_seconds=0)

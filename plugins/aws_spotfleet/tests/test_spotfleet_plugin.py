@@ -24,33 +24,6 @@ def ids(machines: Iterable[Any]) -> set[str]:
     return {getattr(one, "instance_id", None) or one.id for one in machines}
 
 
-def test_a_request_is_fulfilled_frozen_returned_and_removed(grid: Grid) -> None:
-    request = grid.ask(3)
-    assert not request.refills
-    grid.until_done()
-    assert grid.now(request).status is RequestStatus.COMPLETED
-    assert {one.price_type for one in grid.its(request)} == {"spot"}
-    assert {one.resource_id for one in grid.its(request)} == set(request.resource_ids)
-    assert [one.done for one in grid.freeze()] == [True]
-    first, *rest = grid.its(request)
-
-    grid.release(request, first)
-    grid.sleep(90)
-    grid.discover()
-
-    assert ids(grid.running(request)) == ids(rest)
-    assert grid.machines[first.instance_id].status is MachineStatus.TERMINATED
-
-    grid.release(request, *rest)
-    grid.sleep(90)
-    grid.discover()
-    assert [one.done for one in grid.cleanup()] == [True]
-    region = grid.aws.region()
-    assert not grid.aws.live_instances()
-    assert {fleet.state for fleet in region.spot_fleets.values()} == {"cancelled"}
-    assert not region.templates
-
-
 def test_everything_carries_our_tags_from_birth(grid: Grid) -> None:
     grid.ask(2)
     grid.sleep(50)
@@ -107,14 +80,6 @@ def test_without_any_capacity_nothing_comes_and_the_request_fails_at_its_deadlin
     assert [one.done for one in grid.freeze()] == [True]
     assert [one.done for one in grid.cleanup()] == [True]
     assert not grid.aws.region().templates
-
-
-def test_provisioning_twice_is_one_launch(grid: Grid) -> None:
-    request = grid.request(2)
-    first = grid.provider.provision(request, request.template, grid.context)
-    second = grid.provider.provision(request, request.template, grid.context)
-    assert first == second
-    assert grid.calls() == {"CreateLaunchTemplate": 1, "RequestSpotFleet": 1}
 
 
 @pytest.mark.parametrize("when", ["reset before", "reset after"])
@@ -295,20 +260,3 @@ def test_owned_resources_name_spot_fleets(grid: Grid) -> None:
     assert found["spot-fleet"].resource_id == request.resource_ids[0]
     assert found["spot-fleet"].request_id == request.request_id
     assert found["launch-template"].request_id == request.request_id
-
-
-def test_a_machine_that_aws_takes_back_is_told(grid: Grid) -> None:
-    request = grid.ask(2)
-    grid.until_done()
-    taken, _ = grid.live(request)
-    grid.aws.reclaim(taken.instance_id)
-    (told,) = grid.provider.reclaimed_instances(tuple(grid.live(request)), (request,), grid.context)
-    assert told.instance_id == taken.instance_id
-
-
-def test_a_plan_is_what_is_then_sent(grid: Grid) -> None:
-    request = grid.request(2)
-    planned = grid.provider.plan(request, request.template, grid.context)
-    assert not grid.calls()
-    grid.provision(request)
-    assert [one.operation for one in planned] == list(grid.calls())
