@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,8 @@ def of(request_id: str, there: Mapping[str, Mapping[str, str]]) -> list[str]:
 def instance(machine_id: str, its: Mapping[str, str]) -> models.Instance:
     """Say what is known of a machine that runs."""
     place = {"private_ip": "127.0.0.1", "private_dns": f"{socket.gethostname()}-{machine_id.split('-')[1]}"}
-    runs, weight = models.MachineStatus.RUNNING, float(its["weight"])
-    return models.Instance(instance_id=machine_id, status=runs, weight=weight, tags=its, **place)
+    shown = {"launch_time": datetime.fromisoformat(its["asked"]), "weight": float(its["weight"]), "tags": its, **place}
+    return models.Instance(instance_id=machine_id, status=models.MachineStatus.RUNNING, **shown)
 
 
 @hookimpl
@@ -85,7 +86,8 @@ def validate_template() -> tuple[models.Problem, ...]:
 @hookimpl
 def provision(request: models.Request, template: models.Template, context: Context) -> models.Provisioned:
     weight, faults = next(iter(template.vm_types.values()), 1), []
-    its = {**tags.of_instances(context, template, request.request_id), "weight": str(weight)}
+    own = {"weight": str(weight), "asked": request.created_at.isoformat()}
+    its = tags.of_instances(context, template, request.request_id) | own
     step = context.journal.begin(request.request_id, "launch", "local:Spawn", its)
     if step.outcome is None:
         made = of(request.request_id, running())  # by a call that died

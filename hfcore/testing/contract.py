@@ -346,7 +346,10 @@ class ProviderContract:
         found = self.looked_at(core, request)
         assert _live(found) == {lives.instance_id}
         assert found.fulfilled == lives.weight
-        assert {one.status for one in found.instances if one.instance_id == lives.instance_id} == {"running"}
+        (shown,) = (one for one in found.instances if one.instance_id == lives.instance_id)
+        assert shown.status is MachineStatus.RUNNING
+        told = (lives.name, shown.private_ip, shown.launch_time)
+        assert all(told), f"Host Factory is told name, address and launch time of what runs, not {told}"
 
     def test_the_calls_are_no_more_than_it_says(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "calls")
