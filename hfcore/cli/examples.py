@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, str] = {
     "machines list": "machines list --all -o json",
     "machines return": "machines return i-0123456789abcdef0 ip-10-0-58-4.ec2.internal --yes",
     "plugins list": "plugins list --check",
+    "plugins new": "plugins new Acme --cloud acme",
     "plugins show": "plugins show EC2Fleet",
     "reconcile": "reconcile --dry-run --provider /opt/hfcore/awsinst",
     "requests cancel": "requests cancel req-0f6c1c0e-6d0b-4c43-a0f7-7a5f1c1d2e3f --return-machines",

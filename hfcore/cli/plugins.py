@@ -57,6 +57,30 @@ def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Pr
     session.output.details("plugins", [_summary(record) | _info(record) for record in records])
 
 
+@app.command("new")
+def new_plugin(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The provider API that templates will name: letters and digits.")],
+    *,
+    cloud: Annotated[str, typer.Option(help="Its cloud; another one than AWS begins as a folder of files.")] = "aws",
+    folder: Annotated[str, typer.Option(metavar="DIR", help="By default named after the distribution, here.")] = "",
+) -> None:
+    """Make a plug-in's distribution: hooks, what they send, tests by the contract of all plug-ins, README, CI.
+
+    It can be installed and passes its tests as it is; nothing that is there already is overwritten.
+    """
+    from hfcore.errors import InputError
+    from hfcore.scaffolding import distribution, write_plugin
+
+    session: Session = ctx.obj
+    place = Path(folder or distribution(name))
+    if name.casefold() in {known.casefold() for known in session.plugins().names()}:
+        raise InputError(f"a plug-in {name} is installed already", hint="give it another name")
+    items = [{"path": str(path)} for path in write_plugin(place, name, cloud)]
+    session.output.rows("new-plugin", items, {"WRITTEN": lambda item: item["path"]}, empty="")
+    session.output.note(f"cd {place} && pip install -e '.[test]' && pytest", word="next")
+
+
 def _summary(record: PluginRecord) -> dict[str, Any]:
     candidate, info = record.candidate, record.info
     return {
