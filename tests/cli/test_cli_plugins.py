@@ -116,3 +116,47 @@ def test_a_table_names_the_reason_in_place_of_what_it_provides(
 def test_settings_that_are_wrong_are_told_rather_than_left_aside(cli: Callable[..., Any], instance: Path) -> None:
     (instance / "conf" / "hfcore.toml").write_text("fallbak = 1")
     assert cli("plugins", "list", "--provider", instance).code == ExitCode.CONFIG
+
+
+@pytest.mark.parametrize(("cloud", "own"), [("aws", 7), ("acme", 8)])
+def test_a_new_plugin_is_a_few_files_without_a_gap_left_in_them(
+    cli: Callable[..., Any], tmp_path: Path, cloud: str, own: int
+) -> None:
+    ended = cli("plugins", "new", "Acme", "--cloud", cloud)
+    assert ended.code == 0
+    written = [tmp_path / item["path"] for item in ended.items]
+    assert sorted(written) == sorted(path for path in (tmp_path / "hfcore-acme").rglob("*") if path.is_file())
+    assert len(written) == own + 1
+    for path in written:
+        text = path.read_text()
+        assert "@NAME@" not in text
+        assert "@MODULE@" not in text
+        if path.suffix == ".py":
+            compile(text, path, "exec")
+    assert 'Acme = "hfcore_acme.plugin"' in (tmp_path / "hfcore-acme" / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["Acme"],
+        ["Other", "--folder", "hfcore-acme"],
+        ["../Acme"],
+        ["9Lives"],
+        ["A-b"],
+        ["A" * 41],
+        ["Neu", "--cloud", "a b"],
+    ],
+    ids=["there already", "folder", "path", "digit first", "hyphen", "too long", "cloud"],
+)
+def test_a_new_plugin_overwrites_nothing_and_needs_a_name(
+    cli: Callable[..., Any], tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "hfcore-acme").mkdir()
+    assert "error[HF1001]" in cli("plugins", "new", *words).err
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_a_new_plugin_takes_no_name_that_is_taken(cli: Callable[..., Any], good: str, tmp_path: Path) -> None:
+    assert "installed already" in cli("plugins", "new", "fake").err
+    assert not (tmp_path / "hfcore-fake").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,3 +49,12 @@ def test_each_broken_provider_fails_exactly_the_tests_that_are_meant_for_it(pyte
         _, mutant, test = report.nodeid.split("::")
         failed[mutant.removeprefix("Test")].add(test.partition("[")[0].removeprefix("test_"))
     assert failed == MEANT
+
+
+def test_the_fixtures_of_every_test_run_cost_nothing_until_they_are_asked_for() -> None:
+    code = (
+        "import sys, pytest; before = set(sys.modules); import hfcore.testing.fixtures;"
+        "print(sorted(one for one in set(sys.modules) - before if not one.startswith('_')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "['hfcore', 'hfcore.testing', 'hfcore.testing.fixtures']"
