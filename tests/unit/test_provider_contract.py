@@ -20,7 +20,11 @@ MEANT = {
         "a_clean_up_leaves_nothing_and_may_be_repeated",
         "a_request_that_gets_nothing_fails_and_leaves_nothing",
     },
-    "Doubles": {"a_death_at_any_step_of_a_launch_is_gone_on_with", "provisioning_twice_is_one_launch"},
+    "Doubles": {
+        "a_death_at_any_step_of_a_launch_is_gone_on_with",
+        "a_death_before_a_deadline_leads_to_no_launch_after_it",
+        "provisioning_twice_is_one_launch",
+    },
     "WrongType": {"every_result_has_the_types_of_its_model"},
     "ForgetsTags": {"everything_carries_our_tags"},
     "Lies": {"a_machine_is_shown_as_it_is"},

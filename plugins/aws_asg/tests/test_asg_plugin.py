@@ -111,14 +111,6 @@ def test_requests_of_the_same_content_share_a_launch_template(rig: Rig) -> None:
     assert calls == {CREATE: 1}
 
 
-def test_the_verdict_and_the_machines_count_units(rig: Rig) -> None:
-    request = rig.started(5, vm_types={"m5.xlarge": 2})
-    rig.advance(600)
-    request = rig.poll(request)
-    assert request.status is RequestStatus.COMPLETED
-    assert [machine.weight for machine in rig.machines_of(request)] == [2.0, 2.0, 2.0]
-
-
 def test_spot_and_on_demand_are_mixed_as_asked(rig: Rig) -> None:
     request = rig.settled(4, price_type="spot", percent_on_demand=25, vm_types={"m5.large": 1, "c5.large": 1})
     assert sorted(one.price_type for one in rig.machines_of(request)) == ["ondemand", "spot", "spot", "spot"]

@@ -59,15 +59,6 @@ def test_an_instant_fleet_with_partial_capacity_ends_with_what_there_is(grid: Gr
     assert len(grid.live(request)) == 1
 
 
-def test_an_instant_fleet_without_capacity_fails_and_is_removed(grid: Grid) -> None:
-    grid.aws.set_capacity("m5.large", ZONE, "on-demand", 0)
-    request = grid.ask(3)
-    assert request.status is RequestStatus.FAILED
-    assert "sufficient m5.large capacity" in request.message
-    grid.freeze()
-    assert [one.done for one in grid.cleanup()] == [True]
-
-
 @pytest.mark.parametrize("kind", ["request", "maintain"])
 def test_a_fleet_short_of_capacity_says_why_past_the_threshold_in_a_text_that_stays(grid: Grid, kind: str) -> None:
     grid.aws.set_capacity("m5.large", ZONE, "on-demand", 1)
@@ -386,18 +377,6 @@ def test_a_request_that_ended_meanwhile_closes_what_the_journal_has_of_lowering(
     grid.freeze()
     assert all(intent.outcome is not None for intent in grid.context.journal.steps(request.request_id))
     assert grid.release(request, one).ending == {one.instance_id}
-
-
-def test_an_open_request_fleet_does_not_replace_what_is_released(grid: Grid) -> None:
-    request = grid.ask(3, fleet_type="request")
-    grid.sleep(21)
-    grid.discover()
-    one, *_ = grid.live(request)
-    grid.calls()
-    grid.release(request, one)
-    assert grid.calls() == {"TerminateInstances": 1}
-    grid.sleep(90)
-    assert len(grid.running(request)) == 2
 
 
 def test_an_instant_fleet_is_not_deleted_while_a_machine_of_it_may_live(grid: Grid) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,17 +11,11 @@ from hfcore.models import FaultKind, MachineStatus, RequestStatus
 from hfcore.testing.aws import AwsError, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from conftest import Grid
 
 ZONE = "us-east-1a"
 THROTTLED = AwsError("RequestLimitExceeded", "Request limit exceeded.", 503)
 TAGS = {"hfcore:owner", "hfcore:provider", "hfcore:request-id", "hfcore:template-id"}
-
-
-def ids(machines: Iterable[Any]) -> set[str]:
-    return {getattr(one, "instance_id", None) or one.id for one in machines}
 
 
 def test_everything_carries_our_tags_from_birth(grid: Grid) -> None:
@@ -69,17 +63,6 @@ def test_a_request_short_of_capacity_says_why_past_the_threshold_in_a_text_that_
     grid.aws.set_capacity("m5.large", ZONE, "spot", None)
     grid.sleep(120)
     assert len(grid.running(request)) == 1
-
-
-def test_without_any_capacity_nothing_comes_and_the_request_fails_at_its_deadline(grid: Grid) -> None:
-    grid.aws.set_capacity("m5.large", ZONE, "spot", 0)
-    request = grid.ask(3)
-    grid.sleep(31 * 60)
-    grid.discover()
-    assert grid.now(request).status is RequestStatus.FAILED
-    assert [one.done for one in grid.freeze()] == [True]
-    assert [one.done for one in grid.cleanup()] == [True]
-    assert not grid.aws.region().templates
 
 
 @pytest.mark.parametrize("when", ["reset before", "reset after"])
