@@ -6,7 +6,33 @@ value from `hfcore.models`. A hook raises `hfcore.errors.CloudError` when a whol
 data: instances and faults side by side. Anything else that it raises is reported as the plug-in's own fault.
 
 Hooks may be called from several threads and processes at once. A plug-in keeps no state of its own: what it wants to
-see again, it gives back as `provider_data`.
+see again, it gives back as `provider_data`. Each call of Host Factory's is a short process that may be killed at any
+moment, so that four rules hold:
+
+- **Everything carries our tags from its birth** (`hfcore.tags.of_instances`): what is not tagged is found by nobody.
+- **Every change stands between begin and done of `context.journal`.** A launch is one step, sent with the step's
+  token and parameters, also by the process that goes on with it after a death:
+
+      step = context.journal.begin(request.request_id, "launch", "acme:Launch", parameters)
+      if step.outcome is None:  # open: it may have been sent already
+          step = context.journal.done(step, {"ids": client.launch(token=step.token, **step.parameters)})
+
+  Where the cloud takes no token, what the step has made is looked for first, by its tags. What may be made twice (to
+  end, to stop, to remove) stands in `with hfcore.context.noted(...)`. The core forgets steps once their outcome is
+  stored.
+- **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
+- **Machines are ended by `release_instances` alone**, exactly those that it names.
+
+The cloud is reached by `context.clients(service, patience)`, made by an entry point of group `hfcore.clouds`; a plug-in
+may go its own way to it. Nothing in the core knows the form of a cloud's ids.
+
+When hooks are called: `validate_template` when templates are listed; `provision` by requestMachines; `advance`,
+`discover_instances`, then where it is due `stop_launching`, `release_instances` and `cleanup` by getRequestStatus;
+`release_instances` by requestReturnMachines; `reclaimed_instances` by getReturnRequests; `owned_resources` by
+reconcile.
+
+`hfcore plugins new NAME` makes a plug-in to begin with. Its tests are a subclass of `hfcore.testing.ProviderContract`,
+which holds it to all that is said here.
 """
 
 from __future__ import annotations
@@ -54,7 +80,9 @@ OBSERVERS = "hfcore.observers"
 """Entry-point group of plug-ins that implement `on_event` alone; loaded at the first event."""
 
 CLOUDS = "hfcore.clouds"
-"""Entry-point group of a cloud's client factories, by the name that `ProviderInfo.cloud` gives."""
+"""Entry-point group of a cloud's client factories, by the name that `ProviderInfo.cloud` gives. The target is called
+once for a region, with `settings`, `region`, `endpoint`, `clock` and `deadline` by name, and gives what
+`context.clients` then is."""
 
 REQUIRED = frozenset(
     {
@@ -164,7 +192,9 @@ def discover_instances(  # type: ignore[empty-body]
         context: The context.
 
     Returns:
-        One `Discovery` for each request.
+        One `Discovery` for each request. Of an instance that runs Host Factory is told name (`private_dns`, or what the
+        setting `hostName` says), `private_ip` and `launch_time`. One that the cloud shows as ended is shown so; one of
+        `machine_ids` that is absent counts as gone if the answer is `thorough`, once it has had time to become visible.
 
     Raises:
         CloudError: The cloud could not be asked; nothing changes, the fault is told.
@@ -199,7 +229,8 @@ def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[
         context: The context.
 
     Returns:
-        One `Released` for each release; an instance that is gone already is success.
+        One `Released` for each release; an instance that is gone already, or that the cloud has never known, is
+        success. One that can't be ended now stands in `faults`, and is tried again later.
 
     Example:
         return tuple(

@@ -650,7 +650,9 @@ class ProviderInfo:
         without_effect: Template fields that do nothing on this API, each with the reason: a warning.
         refused_fields: Template fields that this API can't honour, each with the reason: an error, as the request would
             mean something else than asked.
-        call_budgets: What is measured to its most cloud calls, in words, for people and for the contract suite.
+        call_budgets: What is measured to its most cloud calls, in words, for people and for the contract suite: lines
+            that begin with `request`, `status`, `freeze` or `return`, of calls such as `1 Launch`, or `1 Launch for
+            each request`. What no line names is not called.
     """
 
     name: str
