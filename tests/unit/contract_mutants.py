@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Discovery, MachineStatus, Outcome, Provisioned, Released
+from hfcore.models import Discovery, Instance, MachineStatus, Outcome, Provisioned, Released
 from hfcore.testing import FakeCloud, FakeProvider
 from hfcore.testing.fakecontract import FakeContract
 
 if TYPE_CHECKING:
     from hfcore.context import Context
-    from hfcore.models import Instance, Release, Request
+    from hfcore.models import OwnedResource, PlannedCall, Problem, Reclaim, Release, Request, Template
 
 
 class Leaks(FakeProvider):
@@ -96,6 +98,130 @@ class RefillsAfterFreeze(FakeProvider):
         return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
 
 
+class LaunchesLate(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return super().provision(replace(request, deadline=None), context)
+
+
+class TellsSecrets(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), provider_data={"script": template.user_data})
+
+
+class ListsNothing(FakeProvider):
+    @hookimpl
+    def owned_resources(self) -> tuple[OwnedResource, ...]:
+        return ()
+
+
+class EndsMore(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        self.cloud.set_status(MachineStatus.TERMINATED, *self.cloud.living())
+        return super().release_instances(releases, context)
+
+
+class DoesNotMark(FakeProvider):
+    def advance(self, requests: tuple[Request, ...]) -> tuple[Provisioned, ...]:
+        return ()
+
+
+class AnswersForTheCloud(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        try:
+            return super().discover_instances(requests, context)
+        except CloudError:
+            dead = {"status": MachineStatus.TERMINATED}
+            return tuple(
+                Discovery(
+                    request_id=one.request_id,
+                    instances=tuple(Instance(instance_id=i, **dead) for i in one.machine_ids),
+                    observed_at=context.clock.now(),
+                )
+                for one in requests
+            )
+
+
+class GivesUpEarly(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        def judged(one: Discovery, request: Request) -> Discovery:
+            missing = set(request.machine_ids) - {each.instance_id for each in one.instances}
+            gone = tuple(Instance(instance_id=each, status=MachineStatus.TERMINATED) for each in missing)
+            return replace(one, instances=one.instances + gone)
+
+        found = super().discover_instances(requests, context)
+        return tuple(map(judged, found, requests))
+
+
+class GivesNoReason(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), faults=())
+
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        return tuple(replace(one, faults=()) for one in super().discover_instances(requests, context))
+
+
+class SeesNoReclaim(FakeProvider):
+    @hookimpl
+    def reclaimed_instances(self) -> tuple[Reclaim, ...]:
+        return ()
+
+
+class MixesRequests(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        everything = tuple(one for each in found for one in each.instances)
+        return tuple(replace(one, instances=everything) for one in found)
+
+
+class AsksTheCloudOfATemplate(FakeProvider):
+    @hookimpl
+    def validate_template(self) -> tuple[Problem, ...]:
+        self.cloud.changes += 1
+        return ()
+
+
+class PlansOtherwise(FakeProvider):
+    @hookimpl
+    def plan(self) -> tuple[PlannedCall, ...]:
+        return ()
+
+
+class RefusesTheGone(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        there = self.cloud.standing()
+        released = super().release_instances(releases, context)
+        return tuple(replace(one, ending=one.ending.intersection(there)) for one in released)
+
+
+class NeverEnds(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...]) -> tuple[Released, ...]:
+        def promised(one: Release) -> Released:
+            ids = frozenset(machine.instance_id for machine in one.machines)
+            return Released(request_id=one.request.request_id, ending=ids)
+
+        return tuple(map(promised, releases))
+
+
+class HasState(FakeProvider):
+    """Keeps in itself what it works on, so that threads work on each other's."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        self.working_on = request
+        time.sleep(0.01)
+        return replace(super().provision(self.working_on, context), request_id=request.request_id)
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
@@ -138,3 +264,63 @@ class TestOverrides(Contract):
     overridden: ClassVar = {"test_a_plan_names_what_is_then_sent": "its plan is told in other words"}
     test_a_plan_names_what_is_then_sent = None
     test_everything_carries_our_tags = None
+
+
+class TestLaunchesLate(Contract):
+    provider = LaunchesLate
+
+
+class TestTellsSecrets(Contract):
+    provider = TellsSecrets
+
+
+class TestListsNothing(Contract):
+    provider = ListsNothing
+
+
+class TestEndsMore(Contract):
+    provider = EndsMore
+
+
+class TestDoesNotMark(Contract):
+    provider = DoesNotMark
+
+
+class TestAnswersForTheCloud(Contract):
+    provider = AnswersForTheCloud
+
+
+class TestGivesUpEarly(Contract):
+    provider = GivesUpEarly
+
+
+class TestGivesNoReason(Contract):
+    provider = GivesNoReason
+
+
+class TestSeesNoReclaim(Contract):
+    provider = SeesNoReclaim
+
+
+class TestMixesRequests(Contract):
+    provider = MixesRequests
+
+
+class TestAsksTheCloudOfATemplate(Contract):
+    provider = AsksTheCloudOfATemplate
+
+
+class TestPlansOtherwise(Contract):
+    provider = PlansOtherwise
+
+
+class TestRefusesTheGone(Contract):
+    provider = RefusesTheGone
+
+
+class TestNeverEnds(Contract):
+    provider = NeverEnds
+
+
+class TestHasState(Contract):
+    provider = HasState

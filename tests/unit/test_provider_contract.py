@@ -41,18 +41,48 @@ MEANT = {
 """By the broken provider, in which way it is named for: the tests that it fails."""
 
 
+NOTICED = {
+    "LaunchesLate": "a_launch_past_its_deadline_is_none",
+    "TellsSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
+    "ListsNothing": "what_is_ours_is_listed_until_it_is_gone",
+    "EndsMore": "exactly_these_machines_are_released",
+    "DoesNotMark": "its_hooks_are_those_of_the_specification",
+    "AnswersForTheCloud": "a_question_that_fails_is_no_answer",
+    "GivesUpEarly": "a_machine_that_is_not_shown_yet_is_not_taken_for_gone",
+    "GivesNoReason": "a_request_that_gets_some_says_why_it_has_not_all",
+    "SeesNoReclaim": "what_the_cloud_takes_back_is_told",
+    "MixesRequests": "many_requests_are_looked_at_together",
+    "AsksTheCloudOfATemplate": "a_template_is_judged_without_the_cloud",
+    "PlansOtherwise": "a_plan_names_what_is_then_sent",
+    "RefusesTheGone": "a_release_may_be_repeated_and_what_is_gone_is_released",
+    "NeverEnds": "a_return_is_told_of_its_machines_to_their_end",
+    "HasState": "several_threads_may_launch_and_look_at_once",
+}
+"""By further broken providers: a test that notices."""
+
+
 class TestFakeProvider(FakeContract):
     """Every test of the suite."""
 
 
-def test_each_broken_provider_fails_exactly_the_tests_that_are_meant_for_it(pytester: pytest.Pytester) -> None:
+def failures(pytester: pytest.Pytester, *nodes: str) -> dict[str, set[str]]:
+    """Give the tests that fail, by the broken provider."""
     pytester.makepyfile(test_mutants=Path(__file__).with_name("contract_mutants.py").read_text())
     failed: dict[str, set[str]] = defaultdict(set)
-    reports = pytester.inline_run("-q", "-p", "no:cacheprovider", "--tb=no").listoutcomes()[2]
-    for report in reports:
+    ran = pytester.inline_run("-q", "-p", "no:cacheprovider", "--tb=no", *(f"test_mutants.py::{one}" for one in nodes))
+    for report in ran.listoutcomes()[2]:
         _, mutant, test = report.nodeid.split("::")
         failed[mutant.removeprefix("Test")].add(test.partition("[")[0].removeprefix("test_"))
-    assert failed == MEANT
+    return failed
+
+
+def test_each_broken_provider_fails_exactly_the_tests_that_are_meant_for_it(pytester: pytest.Pytester) -> None:
+    assert failures(pytester, *(f"Test{one}" for one in MEANT)) == MEANT
+
+
+def test_further_broken_providers_are_noticed(pytester: pytest.Pytester) -> None:
+    found = failures(pytester, *(f"Test{one}::test_{test}" for one, test in NOTICED.items()))
+    assert found == {one: {test} for one, test in NOTICED.items()}
 
 
 def test_the_fixtures_of_every_test_run_cost_nothing_until_they_are_asked_for() -> None:
