@@ -75,12 +75,13 @@ class ProviderInstance:
 
     Attributes:
         lsf: Whether LSF's resource connector calls, and not Symphony.
+        variables: What the caller's environment has besides, such as the way to a cloud.
     """
 
     lsf = False
 
     def __init__(self, folder: Path, scripts: Path | None = None) -> None:
-        self.folder, self.scripts = folder, scripts
+        self.folder, self.scripts, self.variables = folder, scripts, dict[str, str]()
         self.conf, self.log = folder / "conf", folder / "log"
         self.work = folder / "resource_connector" / PROVIDER if self.lsf else folder / "work"
         self.data = self.work / "data"
@@ -93,9 +94,9 @@ class ProviderInstance:
         (self.conf / f"{PROVIDER}{name}").write_text(json.dumps(document, indent=2))
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give what the caller gives: a bare PATH and its own variables, and `more`."""
+        """Give what the caller gives: a bare PATH, its own variables, those of this instance, and `more`."""
         own = self._lsf() if self.lsf else self._symphony()
-        return {"PATH": "/usr/bin:/bin", **own, **(more or {})}
+        return {"PATH": "/usr/bin:/bin", **own, **self.variables, **(more or {})}
 
     def _lsf(self) -> dict[str, str]:
         return {

@@ -174,17 +174,13 @@ class Site(ProviderInstance):
 
     def __init__(self, folder: Path, aws: StrictAws, scripts: Path | None = None) -> None:
         super().__init__(folder, scripts)
-        self.aws = aws
+        self.aws, self.variables = aws, aws.environment()
         self.lay_out()
 
     def lay_out(self) -> None:
         """Write the settings and the templates."""
         self.put("prov_config.json", {"AWS_REGION": "us-east-1"})
         self.put("prov_templates.json", {"templates": templates(self.aws)})
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give what the caller gives, and the way to the strict AWS."""
-        return super().environment({**self.aws.environment(), **(more or {})})
 
     def complete(self, template_id: str, count: int = 2) -> tuple[str, list[Document]]:
         """Ask for machines and poll until they are there; give the id and the machines."""

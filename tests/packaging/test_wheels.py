@@ -9,16 +9,12 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from hfcore.testing.aws import StrictAws
 from hfcore.testing.instance import PROVIDER, Document, ProviderInstance
 from hfcore.testing.site import Site, templates
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -118,17 +114,11 @@ def test_an_empty_environment_has_four_plugins_and_takes_what_others_make(enviro
         assert not aws.violations
         assert {call.operation for call in aws.calls} >= {"RunInstances", "TerminateInstances"}
     for api in ("Widget", "Local"):
-        instance = Observed(tmp_path / api, scripts)
+        instance = ProviderInstance(tmp_path / api, scripts)
+        instance.variables["HFCORE_EVENT_LOG"] = str(instance.folder / "events")
         come_and_go(instance, {"templateId": "Small", "maxNumber": 9, "attributes": ATTRIBUTES, "providerApi": api})
         events = [json.loads(line)["event"] for line in (instance.folder / "events").read_text().splitlines()]
         assert events == ["request.created", "request.ended", "return.created", "return.ended"]
-
-
-class Observed(ProviderInstance):
-    """A provider instance whose events are written down."""
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        return super().environment({"HFCORE_EVENT_LOG": str(self.folder / "events"), **(more or {})})
 
 
 def active(environment: Path) -> list[str]:
