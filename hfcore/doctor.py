@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from hfcore.plugins import PluginRecord
 
 OLDEST_PYTHON: Final = (3, 11)
-DISTRIBUTIONS: Final = ("hfcore", "pluggy", "tinydb", "typer", "rich", "pydantic", "boto3", "botocore")
+DISTRIBUTIONS: Final = ("hfcore", "pluggy", "tinydb", "typer", "rich", "pydantic")
+OF_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {"hfcore[aws]": ("boto3", "botocore")}
 
 _NETWORKS = """9p afs beegfs ceph cifs fuse.glusterfs fuse.sshfs glusterfs gpfs lustre nfs nfs4 panfs smb3 smbfs"""
 NETWORK_FILE_SYSTEMS: Final = frozenset(_NETWORKS.split())
@@ -69,10 +70,16 @@ def python(version: tuple[int, ...], executable: str) -> Check:
     return Check(name="Python", status="error", message=told, hint=f"install hfcore into Python {oldest} or newer")
 
 
-def versions(names: Iterable[str] = DISTRIBUTIONS) -> Check:
-    """Name the distributions in use; one that is missing makes something fail."""
+def versions(plugins: Iterable[str]) -> Check:
+    """Name the distributions in use; one that is missing makes something fail.
+
+    Args:
+        plugins: The distributions of the installed plug-ins, with whose extras of hfcore more is needed.
+    """
+    asked = [text for plugin in plugins for text in metadata.requires(plugin) or ()]
+    extras = (names for extra, names in OF_EXTRAS.items() if any(text.startswith(extra) for text in asked))
     found, missing = [], []
-    for name in names:
+    for name in (*DISTRIBUTIONS, *(name for names in extras for name in names)):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

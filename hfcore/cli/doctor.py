@@ -19,9 +19,10 @@ from hfcore import registration
 from hfcore.cli.output import ExitCode, as_json
 from hfcore.cli.running import SystemClock, make_service, open_plugins
 from hfcore.errors import HfcoreError
+from hfcore.hookspecs import PROVIDERS
 from hfcore.logs import log_trouble, open_log
 from hfcore.models import Check
-from hfcore.plugins import PluginStatus
+from hfcore.plugins import PluginStatus, installed
 from hfcore.storefolder import owner_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def doctor(
 
 def _rows(session: Session, *, offline: bool) -> Iterator[Check]:
     yield host.python(sys.version_info[:3], sys.executable)
-    yield host.versions()
+    yield host.versions({one.distribution for one in installed(PROVIDERS)})
     try:
         settings = session.settings()
         logger = open_log(settings, debug=session.debug) if settings else None

@@ -51,12 +51,18 @@ class TestPython:
         found = doctor.python((3, 9, 2), "/opt/python")
         assert (found.status, "3.11" in found.hint) == ("error", True)
 
-    def test_versions_are_named(self) -> None:
-        found = doctor.versions()
-        assert (found.status, "boto3 " in found.message) == ("ok", True)
+    @pytest.mark.parametrize(("plugins", "named"), [((), False), (("hfcore-aws-asg",), True)], ids=["none", "aws"])
+    def test_versions_are_named_with_those_of_the_clouds_that_plug_ins_are_of(
+        self,
+        plugins: tuple[str, ...],
+        named: bool,  # noqa: FBT001
+    ) -> None:
+        found = doctor.versions(plugins)
+        assert (found.status, "boto3 " in found.message) == ("ok", named)
 
-    def test_a_distribution_that_is_missing_is_a_warning(self) -> None:
-        found = doctor.versions(("pluggy", "no-such-thing"))
+    def test_a_distribution_that_is_missing_is_a_warning(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "DISTRIBUTIONS", ("pluggy", "no-such-thing"))
+        found = doctor.versions(())
         assert (found.status, found.message.startswith("not installed: no-such-thing;")) == ("warning", True)
 
 
