@@ -30,9 +30,11 @@ def test_each_example_runs_and_gives_what_its_hook_gives(name: str, tmp_path: Pa
         instance_id="m-1", request_id="req-1", status=models.MachineStatus.RUNNING, observed_at=now
     )
     given: dict[str, Any] = {
+        "accounts": {"account-1": 1},
         "actions": ("acme:Launch",),
         "context": core.new_context(),
         "event": models.Event(name="request.created", at=now, request_id="req-1"),
+        "host_names": ("host-1",),
         "instance_ids": ("m-1",),
         "instance_types": ("small",),
         "machines": (machine,),
