@@ -21,7 +21,7 @@ from __future__ import annotations
 import base64
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,13 +31,13 @@ import pytest
 from hfcore import hookspecs, tags
 from hfcore.errors import CloudError, OutcomeUnknown, PluginCallError
 from hfcore.lifecycle import is_finished, is_open
-from hfcore.models import EMPTY, MachineStatus, RequestStatus, Severity, Template
+from hfcore.models import EMPTY, MachineStatus, Release, RequestStatus, Severity, Template
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
 from hfcore.testing.core import LOG, Core, DeathError, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from hfcore.context import Context
@@ -79,6 +79,7 @@ class ProviderContract:
     @pytest.fixture
     def candidate(self) -> Candidate:
         """Give what an entry point of the plug-in would be."""
+        assert self.plugin, 'name the module of hooks in the class: plugin = "hfcore_acme.plugin"'
         name = import_module(self.plugin).provider_info().name
         return Candidate(name=name, module=self.plugin, distribution="under-test", version="0")
 
@@ -470,6 +471,26 @@ class ProviderContract:
         (again,) = core.provider.cleanup((core.now(request),), core.context)
         assert again.done
 
+    @pytest.mark.parametrize("moment", ["begun", "answered"])
+    def test_a_death_at_any_step_of_an_end_is_gone_on_with(self, core: Core, cloud: Cloud, moment: str) -> None:
+        for nth in range(1, _MOST_STEPS):
+            request = core.ask(2)
+            self.until_done(core)
+            journal = WatchedJournal(core.journal(), cloud.changes, (moment, nth))
+            with self.death():
+                self.ended(core, request, replace(core.context, journal=journal))
+            core.freeze()
+            if live := core.live(request):
+                core.release(request, *live)
+            core.sleep(LONG)
+            core.discover(request)
+            self.cleaned(core, request)
+            assert not cloud.machines(), f"death at {moment} {nth}"
+            assert not _of(request, cloud.resources()), f"death at {moment} {nth}"
+            if not journal.dead:
+                return
+        raise AssertionError(f"an end takes more than {_MOST_STEPS} steps")
+
     def test_what_the_cloud_takes_back_is_told(self, core: Core, cloud: Cloud) -> None:
         self.need(core, "reclaimed_instances")
         self.require(cloud, "reclaim")
@@ -510,13 +531,29 @@ class ProviderContract:
         """Let a new process provision a request, without storing what it made."""
         return core.provider.provision(request, core.template, core.context)
 
-    def dying(self, core: Core, request: Request, journal: WatchedJournal) -> None:
-        """Let a process provision a request, that is killed on its way; nothing of what it made is stored."""
+    @contextmanager
+    def death(self) -> Iterator[None]:
+        """Let what is done inside be cut off by a death in the journal, if one comes."""
         try:
-            core.provider.provision(request, core.template, replace(core.context, journal=journal))
+            yield
         except PluginCallError as error:
             if not isinstance(error.__cause__, DeathError):
                 raise
+
+    def dying(self, core: Core, request: Request, journal: WatchedJournal) -> None:
+        """Let a process provision a request, that is killed on its way; nothing of what it made is stored."""
+        with self.death():
+            core.provider.provision(request, core.template, replace(core.context, journal=journal))
+
+    def ended(self, core: Core, request: Request, context: Context) -> None:
+        """Let a process stop, give back and remove a request that is complete; nothing of that is stored."""
+        asked = core.now(request)
+        core.provider.stop_launching((asked,), context)
+        asked = replace(asked, frozen=True)
+        release = Release(request=asked, machines=tuple(core.live(request)), return_id="ret-1")
+        core.provider.release_instances((release,), context)
+        core.sleep(LONG)
+        core.provider.cleanup((asked,), context)
 
     def resumed(self, core: Core, request: Request) -> None:
         """Provision a request as later calls do, until it is known what became of it."""

@@ -212,6 +212,18 @@ class NeverEnds(FakeProvider):
         return tuple(map(promised, releases))
 
 
+class SkipsWhatWasBegun(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        steps = [context.journal.begin(one.request.request_id, "end", "fake:End", {}) for one in releases]
+        if not any(step.replayed for step in steps):
+            return super().release_instances(releases, context)
+        return tuple(
+            Released(request_id=one.request.request_id, ending=frozenset(m.instance_id for m in one.machines))
+            for one in releases
+        )
+
+
 class HasState(FakeProvider):
     """Keeps in itself what it works on, so that threads work on each other's."""
 
@@ -324,3 +336,7 @@ class TestNeverEnds(Contract):
 
 class TestHasState(Contract):
     provider = HasState
+
+
+class TestSkipsWhatWasBegun(Contract):
+    provider = SkipsWhatWasBegun
