@@ -1,6 +1,5 @@
 """Own `hfcore.testing.core` on a strict AWS.
 
->>> from hfcore.testing.rig import aws_server                # in conftest.py
 >>> @pytest.fixture
 ... def grid(aws_server, tmp_path):
 ...     with aws_server.fresh(Timings(boot_seconds=20)):     # no documented rule may be broken
