@@ -19,7 +19,7 @@ env: $(STAMP) ## Make the environment in .venv
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev --group docs -c constraints.txt
 	touch $@
 
 # Calls are short processes: without byte code each of them would compile what it imports.
@@ -36,8 +36,9 @@ test: compiled ## Run every test
 chaos: compiled ## Kill calls at every moment of their lives (long)
 	HFCORE_CHAOS='$(DEATH)' $(BIN)/python -m pytest -n $(WORKERS) -q -m chaos tests/chaos $(if $(DEATH),-k replayed)
 
-golden: $(STAMP) ## Write anew what is generated: golden files of AWS calls, the table in docs/fields.md
-	HFCORE_GOLDEN=write $(BIN)/python -m pytest -q tests/docs/test_fields_true.py plugins/*/tests/test_*_golden.py
+golden: $(STAMP) ## Write anew what is generated: golden files of AWS calls, tables in docs/
+	$(BIN)/python tools/pages.py
+	HFCORE_GOLDEN=write $(BIN)/python -m pytest -q plugins/*/tests/test_*_golden.py
 
 lint: $(STAMP) ## Check form, types, and the pinned dependencies
 	$(BIN)/ruff format --check .

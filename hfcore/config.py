@@ -130,8 +130,8 @@ class Setting:
     placed: bool = False
 
 
-def _place(doc: str) -> dict[str, Any]:
-    return {"setting": Setting(doc=doc, kind=_PATH, placed=True)}
+def _place(doc: str, kind: Kind = _PATH) -> dict[str, Any]:
+    return {"setting": Setting(doc=doc, kind=kind, placed=True)}
 
 
 def _setting(kind: Kind, default: T, doc: str, ibm_key: str = "", *others: str) -> T:
@@ -152,7 +152,7 @@ class Settings:
     conf_dir: Path = field(metadata=_place("Folder of the instance's settings and template files."))
     work_dir: Path = field(metadata=_place("Folder in which the store, the journal and the cache live."))
     log_dir: Path = field(metadata=_place("Folder of the log files."))
-    provider: str = field(metadata=_place("Name of the provider instance; what it makes is tagged with it."))
+    provider: str = field(metadata=_place("Name of the provider instance; what it makes is tagged with it.", _NAME))
     region: str = _setting(_REGION, "", "Region of new machines.", "AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
     endpoint_url: str = _setting(_URL, "", "EC2's endpoint; other services keep theirs.", "AWS_ENDPOINT_URL")
     credential_file: str = _setting(_PATH, "", "AWS credentials file, seen from conf_dir.", "AWS_CREDENTIAL_FILE")

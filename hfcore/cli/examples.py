@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 EXAMPLES: Mapping[str, str] = {
     "config show": "config show --provider /opt/hfcore/awsinst",
     "doctor": "doctor --provider /opt/hfcore/awsinst",
+    "explain": "explain HF2041",
     "hostfactory getAvailableTemplates": "hostfactory getAvailableTemplates --provider /opt/hfcore/awsinst",
     "hostfactory getRequestStatus": "hostfactory getRequestStatus -f in.json",
     "hostfactory getReturnRequests": "hostfactory getReturnRequests --data '{}'",

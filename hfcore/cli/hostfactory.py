@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hfcore.errors import HfcoreError, InputError
+from hfcore.errors import Bug, HfcoreError, InputError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ def _answer(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict
     try:
         return _outcome(options, later)
     except KeyboardInterrupt:
-        return {"message": "HF9002: interrupted; what was begun is stored, and is gone on with"}, 1
+        return {"message": f"{Interrupted.code}: interrupted; what was begun is stored, and is gone on with"}, 1
     except BaseException as error:  # noqa: BLE001 - the last boundary: a fault of ours becomes an answer too
         log = ""
         with suppress(Exception):  # it may be the log itself that can't be imported
@@ -120,7 +120,7 @@ def _answer(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict
 
             log = log_bug(error, debug=options.debug)
         where = f"; see {log}" if log else ""
-        return {"message": f"HF9001: a bug in hfcore: {type(error).__name__}: {error}{where}"}, 1
+        return {"message": f"{Bug.code}: a bug in hfcore: {type(error).__name__}: {error}{where}"}, 1
 
 
 def _outcome(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict[str, Any], int]:

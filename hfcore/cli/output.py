@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum, IntEnum, StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from hfcore.errors import CloudError, ConfigError, HfcoreError, PluginError
 from hfcore.logs import redact
@@ -60,16 +60,25 @@ class Mode(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """How a command ended, each with its meaning."""
 
-    OK = 0  # done
-    FAILED = 1  # not done; see the error
-    USAGE = 2  # the words of the command line can't be understood
-    CONFIG = 3  # a setting, a folder or a template is wrong
-    PLUGIN = 4  # a plug-in is missing, broken or incompatible
-    PROVIDER = 5  # the cloud refused
-    TEMPFAIL = 75  # the same command may go well later
-    INTERRUPTED = 130  # by Ctrl-C
+    OK = 0, "done"
+    FAILED = 1, "not done; the error says why. Host Factory's verbs know no other but 0"
+    USAGE = 2, "the words of the command line can't be understood"
+    CONFIG = 3, "a setting, a folder or a template is wrong"
+    PLUGIN = 4, "a plug-in is missing, broken or incompatible"
+    PROVIDER = 5, "the cloud refused"
+    TEMPFAIL = 75, "the same command may go well later"
+    INTERRUPTED = 130, "by Ctrl-C"
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Take the meaning beside the code."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
 
 def exit_code(error: HfcoreError) -> ExitCode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 
@@ -12,29 +11,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
-def error_classes() -> dict[str, type[errors.HfcoreError]]:
-    found = (item for _, item in inspect.getmembers(errors, inspect.isclass))
-    return {item.code: item for item in found if issubclass(item, errors.HfcoreError)}
-
-
-def test_every_error_code_has_its_row_and_says_whether_it_is_retryable() -> None:
-    rows = dict(re.findall(r"^\| (HF\d{4}) \|.*?\| (yes|no) \|", (DOCS / "errors.md").read_text(), re.MULTILINE))
-    for code, error in error_classes().items():
-        assert rows.get(code) == ("yes" if error.retryable else "no"), code
-
-
-def test_no_row_of_the_error_table_is_about_a_code_that_nothing_uses() -> None:
-    used = set(error_classes())
-    for path in (ROOT / "hfcore").rglob("*.py"):
-        used |= set(re.findall(r"HF9\d{3}", path.read_text()))
-    rows = re.findall(r"^\| (HF\d{4}) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(used)
-
-
 def test_the_tree_drawn_in_the_docstring_of_the_errors_is_the_real_one() -> None:
     drawn = dict(re.findall(r"(\w+)\s+(HF\d{4})", errors.__doc__ or ""))
     drawn["HfcoreError"] = "HF1000"
-    assert drawn == {error.__name__: code for code, error in error_classes().items()}
+    assert drawn == {error.__name__: code for code, error in errors.CODES.items()}
 
 
 def test_every_hook_of_the_flow_is_a_hook_and_every_verb_of_it_has_a_script() -> None:

@@ -1,0 +1,53 @@
+"""The pages have what the code has: `make golden` writes anew what is made of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hfcore.errors import CODES, meaning
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.parametrize("page", sorted(page.name for page in DOCS.glob("*.md")))
+def test_what_is_made_of_the_code_is_what_the_code_says(pages: ModuleType, page: str) -> None:
+    text = (DOCS / page).read_text()
+    assert text == pages.renewed(text), "see the difference, and write it: make golden"
+
+
+def test_all_that_is_made_is_on_a_page(pages: ModuleType) -> None:
+    found = [name for page in DOCS.glob("*.md") for name, _ in pages.MADE.findall(page.read_text())]
+    assert sorted(found) == sorted(pages.TABLES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_says_what_it_means_why_it_comes_and_what_to_do(code: str) -> None:
+    its = vars(CODES[code])
+    assert {"code", "why", "remedy"} <= set(its)
+    for said in (meaning(CODES[code]), its["why"], its["remedy"]):
+        assert len(said) > 8
+        assert not said.endswith(".")
+
+
+def test_no_code_of_an_error_stands_in_the_source_that_is_not_explained() -> None:
+    source = (path.read_text() for path in (ROOT / "hfcore").rglob("*.py"))
+    assert {code for text in source for code in re.findall(r"\bHF\d{4}\b", text)} <= set(CODES)
+
+
+def test_every_word_and_option_of_a_command_has_its_help(pages: ModuleType) -> None:
+    for words, command in pages.all_commands().items():
+        assert command.help, words
+        assert all(one.help for one in command.params), words
+
+
+def test_every_setting_and_exit_code_says_what_it_is(pages: ModuleType) -> None:
+    for name in ("settings", "exit_codes"):
+        assert not [line for line in pages.made(name).splitlines() if re.search(r"^\| \S+ \| *\|", line)]
