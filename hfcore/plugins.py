@@ -344,20 +344,18 @@ class Plugins:
         """Give the reason not to import a plug-in at all: disabled, or its name claimed twice and not decided."""
         key = row.name.casefold()
         if key in self._disabled:
-            return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason="setting disabled_plugins names it")
+            reason = f"setting disabled_plugins names it: take {row.name} out of it to use it"
+            return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason=reason)
         claims = {_normal(other.distribution) for other in self._candidates if other.name.casefold() == key}
         pin = self._pins.get(key)
         if pin and pin != _normal(row.distribution) and not alone:
-            return PluginRecord(
-                candidate=row, status=PluginStatus.DISABLED, reason=f"setting plugins gives {row.name} to {pin}"
-            )
+            use = _pin(row.name, _normal(row.distribution))
+            reason = f"setting plugins gives {row.name} to {pin}: write {use} to use this one"
+            return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason=reason)
         if len(claims) > 1 and not pin and not alone:
-            return PluginRecord(
-                candidate=row,
-                status=PluginStatus.CONFLICT,
-                reason=f"{' and '.join(sorted(claims))} both claim {row.name}: "
-                f'decide by the setting plugins = {{{row.name} = "…"}}',
-            )
+            ways = " or ".join(_pin(row.name, claim) for claim in sorted(claims))
+            reason = f"{' and '.join(sorted(claims))} both claim {row.name}: write {ways} into hfcore.toml"
+            return PluginRecord(candidate=row, status=PluginStatus.CONFLICT, reason=reason)
         return None
 
     def _load(self, row: Candidate) -> Provider | PluginRecord:
@@ -472,6 +470,11 @@ def _is_hook(manager: pluggy.PluginManager, module: object, name: str) -> bool:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines) or type(error).__name__
+
+
+def _pin(name: str, distribution: str) -> str:
+    """Give the line of `hfcore.toml` by which a distribution serves an API."""
+    return f'plugins = {{{name} = "{distribution}"}}'
 
 
 def _normal(distribution: str) -> str:

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer  # noqa: TID253 - imported when the group is used
 
 from hfcore.cli.output import ExitCode, as_json
+from hfcore.plugins import PluginStatus, installed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hfcore.cli.running import Session
+    from hfcore.models import Check
     from hfcore.plugins import PluginRecord
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed provider plug-ins.")
 
-_UNUSABLE = frozenset({"failed", "incompatible", "conflict"})
+_UNUSABLE = frozenset({PluginStatus.FAILED, PluginStatus.INCOMPATIBLE, PluginStatus.CONFLICT})
 
 
 @app.command("list")
@@ -24,9 +28,15 @@ def list_plugins(
     ctx: typer.Context,
     *,
     check: Annotated[bool, typer.Option("--check", help="End with exit code 4 if one can't be used.")] = False,
+    requirements: Annotated[
+        bool, typer.Option("--requirements", help="Print hfcore and the plug-ins as pins, for pip's -r and -c.")
+    ] = False,
 ) -> None:
     """List the installed plug-ins, with the reason of each that can't be used."""
     session: Session = ctx.obj
+    if requirements:
+        session.output.text("\n".join(_pins()))
+        return
     items = [_summary(record) for record in session.plugins().records()]
     columns = {
         "NAME": lambda item: item["name"],
@@ -45,6 +55,49 @@ def list_plugins(
 def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
     """Show all that a plug-in says of itself: permissions, operations, template fields, and why not others."""
     session: Session = ctx.obj
+    session.output.details("plugins", [_summary(record) | _info(record) for record in _named(session, name)])
+
+
+@app.command("check")
+def check_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
+    """Check a plug-in's hooks and what it says of itself, without the cloud; exit code 4 if it lacks something.
+
+    What this can't tell, the contract suite in its tests does (`hfcore.testing.contract`).
+    """
+    session: Session = ctx.obj
+    rows = [row for record in _named(session, name) for row in _checks(record)]
+    columns = {
+        "CHECK": lambda item: item["name"],
+        "STATUS": lambda item: item["status"],
+        "FOUND": lambda item: item["message"],
+        "WHAT TO DO": lambda item: item["hint"],
+    }
+    wrong = sum(row.status == "error" for row in rows)
+    session.output.rows("plugin-check", map(as_json, rows), columns, empty="", errors=wrong)
+    if wrong:
+        raise typer.Exit(ExitCode.PLUGIN)
+
+
+def _checks(record: PluginRecord) -> Iterator[Check]:
+    from hfcore.models import Check
+    from hfcore.plugincheck import checks
+
+    candidate = record.candidate
+    what = f"{candidate.name} of {candidate.distribution} {candidate.version}"
+    if record.status is PluginStatus.DISABLED:  # what is never loaded is not loaded here either
+        yield Check(name=what, status="not checked", message=record.reason)
+        return
+    usable = record.status is PluginStatus.ACTIVE
+    yield Check(name=what, status="ok" if usable else "error", message=f"{record.status} {record.reason}".strip())
+    yield from checks(candidate)
+
+
+def _named(session: Session, name: str) -> list[PluginRecord]:
+    """Give what is installed under a name or an alias, in any case; several that are in conflict.
+
+    Raises:
+        UnknownProvider: There is none.
+    """
     plugins = session.plugins()
     wanted = name.casefold()
     records = [
@@ -54,7 +107,16 @@ def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Pr
     ]
     if not records:
         plugins.provider(name)  # raises what is known of it
-    session.output.details("plugins", [_summary(record) | _info(record) for record in records])
+    return records
+
+
+def _pins() -> list[str]:
+    """Give what pip needs to install the same once more: hfcore, provider plug-ins, observers."""
+    from hfcore import __version__
+    from hfcore.hookspecs import OBSERVERS, PROVIDERS
+
+    rows = (*installed(PROVIDERS), *installed(OBSERVERS))
+    return sorted({f"hfcore=={__version__}", *(f"{row.distribution}=={row.version}" for row in rows)})
 
 
 @app.command("new")

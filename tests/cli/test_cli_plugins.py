@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hfcore import __version__
 from hfcore.cli.output import ExitCode
+from tests.cli.conftest import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,12 +73,19 @@ def test_two_distributions_that_claim_one_name_are_in_conflict_until_a_setting_d
     shown = cli("plugins", "show", "FAKE").items
     assert [item["status"] for item in shown] == ["conflict", "conflict"]
     assert "hfcore-fake and other-fake both claim" in shown[0]["reason"]
-    (instance / "conf" / "hfcore.toml").write_text('plugins = {Fake = "other-fake"}')
+    assert cli("plugins", "check", "Fake").code == ExitCode.PLUGIN
+    (way,) = re.findall(r"or (plugins = \S+ = \S+) into hfcore.toml", shown[0]["reason"])
+    assert way == 'plugins = {Fake = "other-fake"}'
+    (instance / "conf" / "hfcore.toml").write_text(way)
     decided = cli("plugins", "show", "Fake", "--provider", instance).items
     assert {item["distribution"]: item["status"] for item in decided} == {
         "hfcore-fake": "disabled",
         "other-fake": "active",
     }
+    assert 'write plugins = {Fake = "hfcore-fake"} to use this one' in decided[0]["reason"]
+    rows = {row["name"]: row["status"] for row in cli("plugins", "check", "Fake", "--provider", instance).items}
+    assert rows["Fake of hfcore-fake 1.0"] == "not checked"
+    assert rows["fake of other-fake 1.0"] == "ok"
 
 
 def test_show_tells_all_that_a_plugin_says_of_itself(cli: Callable[..., Any], good: str) -> None:
@@ -160,3 +170,65 @@ def test_a_new_plugin_overwrites_nothing_and_needs_a_name(
 def test_a_new_plugin_takes_no_name_that_is_taken(cli: Callable[..., Any], good: str, tmp_path: Path) -> None:
     assert "installed already" in cli("plugins", "new", "fake").err
     assert not (tmp_path / "hfcore-fake").exists()
+
+
+def test_check_has_a_row_for_each_thing_and_is_content_with_a_good_plugin(cli: Callable[..., Any], good: str) -> None:
+    ended = cli("plugins", "check", "fake")
+    assert (ended.code, ended.document["errors"]) == (0, 0)
+    rows = {row["name"]: row["status"] for row in ended.items}
+    assert rows.pop("distribution") == "warning"  # it requires no hfcore
+    assert set(rows.values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "row", "told"),
+    [
+        ("INFO =", "import no_such_module\nINFO =", "module", "no_such_module"),
+        ("def cleanup(requests, context)", "def cleanup(requests, wrong)", "signatures", "cleanup takes wrong"),
+        ("def cleanup(", "def cleanups(", "required hooks", "cleanup is missing"),
+        ("def cleanup(", "def cleanups(", "hook names", "cleanups is no hook did you mean cleanup?"),
+        ("@hookimpl\ndef cleanup", "def cleanup", "hook names", "cleanup is not marked"),
+        ("@hookimpl\ndef cleanup", "@hookimpl\ndef receive_notices(context): ...\n\n@hookimpl\ndef cleanup", "messages",
+         "receive_notices alone"),
+        ("hook_version=1", "hook_version=99", "hook version", "made for 99"),
+        ("return INFO", "return 'me'", "provider_info", "returned str"),
+        ("return INFO", "raise OSError('x')", "provider_info", "raised OSError: x"),
+        ('iam_actions=("fake:Launch",)', 'iam_actions="fake:Launch"', "provider_info", "expected a tuple"),
+        ("Machines in memory. …", "", "provider_info", "summary is ''"),
+        ('name="Fake"', 'name="Other"', "entry point", "the plug-in says Other"),
+        ('iam_actions=("fake:Launch",)', 'iam_actions=("fake:*",)', "iam_actions", "fake:*"),
+        ('operations=("fake:Launch",)', 'operations=("Launch",)', "operations", "'Launch'"),
+        ('("fakeField",)', '("fakeField", "fakeField")', "template_fields", "fakeField twice"),
+        ('("fakeField",)', '("fake_field",)', "template_fields", "fake_field"),
+        ("call_budgets", 'refused_fields={"keyname": "no"}, call_budgets', "fields that are not honoured", "keyName"),
+        ("call_budgets", 'without_effect={"fakeField": "-"}, call_budgets', "fields that are not honoured", "and not"),
+    ],
+)  # fmt: skip
+def test_check_says_all_that_a_plugin_lacks(
+    cli: Callable[..., Any], install: Callable[..., None], old: str, new: str, row: str, told: str
+) -> None:
+    assert old in GOOD
+    install(GOOD.replace(old, new))
+    ended = cli("plugins", "check", "Fake")
+    assert ended.code == ExitCode.PLUGIN
+    found = {one["name"]: one for one in ended.items}
+    assert found[row]["status"] == "error"
+    assert told in found[row]["message"]
+    assert found[row]["hint"]
+    assert ended.document["errors"] == sum(one["status"] == "error" for one in found.values())
+
+
+def test_another_name_is_an_alias_where_the_plugins_own_is_there_too(
+    cli: Callable[..., Any], install: Callable[..., None], good: str, tmp_path: Path
+) -> None:
+    points = tmp_path / "site" / "hfcore_fake-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text() + points.read_text().splitlines()[1].replace("Fake", "Imitation") + "\n")
+    ended = cli("plugins", "check", "imitation")
+    assert ended.code == 0
+    assert cli("plugins", "check", "fake").items == ended.items
+
+
+def test_requirements_are_pins_of_hfcore_and_of_every_plugin(cli: Callable[..., Any], good: str) -> None:
+    lines = cli("plugins", "list", "--requirements").out.splitlines()
+    assert {f"hfcore=={__version__}", "hfcore-fake==1.0", f"hfcore-aws-asg=={__version__}"} <= set(lines)
+    assert len(lines) == len(set(lines))

@@ -209,7 +209,7 @@ def test_a_name_that_two_distributions_claim_is_served_by_neither(write: Write) 
     both = plugins(one, two)
     with pytest.raises(PluginUnusable, match="first-dist and second-dist both claim ASG") as caught:
         both.provider("ASG")
-    assert "setting plugins" in reason(caught)
+    assert 'plugins = {ASG = "second-dist"}' in reason(caught)
     assert [record.status for record in both.records()] == [PluginStatus.CONFLICT, PluginStatus.CONFLICT]
     assert {one.module, two.module}.isdisjoint(sys.modules)
 
