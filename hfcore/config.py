@@ -73,8 +73,8 @@ def _choice(words: Mapping[str, str], allowed: str) -> Kind:
 def _read_flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in {"true", "false"}:
-        return value.lower() == "true"
+    if isinstance(value, str) and value.lower() in _FLAGS:
+        return _FLAGS[value.lower()]
     raise ValueError
 
 
@@ -104,7 +104,8 @@ _FALLBACK = _choice({"runinstances": "RunInstances", "error": "error"}, "RunInst
 _LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}
 _LEVEL = _choice(_LEVELS | {f"log_{word}": level for word, level in _LEVELS.items()}, "debug, info, warning or error")
 _SECONDS, _MS = _number(1, 240), _number(1, 240_000)
-_FLAG = Kind("true or false", _read_flag)
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_FLAG = Kind("true or false, in the environment 1 or 0 too", _read_flag)
 _NAMES = Kind("a list of names, in the environment A,B", _read_names)
 _PAIRS = Kind("a table of provider API to distribution, in the environment A=dist,B=dist", _read_pairs)
 
@@ -184,6 +185,9 @@ class Settings:
     reclaim_queue_url: str = _setting(_URL, "", "SQS queue of EventBridge's messages on what EC2 takes back, if any.")
     rebalance_recommendations: bool = _setting(
         _FLAG, default=False, doc="Whether EC2's rebalance recommendation counts as taking a machine back."
+    )
+    trace_plugins: bool = _setting(
+        _FLAG, default=False, doc="Whether each hook call is logged, of a person's command on stderr too."
     )
     log_level: str = _setting(_LEVEL, "info", "Lowest level that is logged.", "", "HF_LOGLEVEL")
     log_max_file_size_mb: int = _setting(_number(1, 10_000), 10, "Size of a full log file.", "", "HF_LOG_MAX_FILE_SIZE")

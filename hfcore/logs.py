@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hfcore.config import Settings
 
 NAME = "hfcore"
+TRACE = "hfcore.trace"
+"""The logger of hook calls (`hfcore.tracing`)."""
+
 FILE = "hfcore.log"
 _LOCK = ".hfcore.log.lock"
 _LOCK_PATIENCE = 1.0
@@ -43,19 +46,27 @@ def open_log(settings: Settings, *, debug: bool = False) -> logging.Logger:
     """
     logger = logging.getLogger(NAME)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    if settings.trace_plugins:
+        level = min(level, logging.INFO)
     _close()
     _attach(_LogFile(settings, level))
     logger.setLevel(level)
     if debug:
         log_to_stderr()
+    elif settings.trace_plugins:  # a verb of Host Factory's has its stderr closed by then
+        log_to_stderr(TRACE)
     return logger
 
 
-def log_to_stderr() -> None:
-    """Log to stderr, from level debug; once, however often it is called."""
-    logging.getLogger(NAME).setLevel(logging.DEBUG)
+def log_to_stderr(name: str = NAME) -> None:
+    """Log to stderr, from level debug, or what one logger has alone; once, however often it is called."""
+    if name == NAME:
+        logging.getLogger(NAME).setLevel(logging.DEBUG)
     if not any(isinstance(handler, _LogStderr) for handler in logging.getLogger().handlers):
-        _attach(_LogStderr())
+        handler = _LogStderr()
+        if name != NAME:
+            handler.addFilter(logging.Filter(name))
+        _attach(handler)
 
 
 def log_bug(error: BaseException, *, debug: bool = False) -> str:

@@ -261,6 +261,7 @@ class Plugins:
         pins: Mapping[str, str] | None = None,
         disabled: Iterable[str] = (),
         observers: Iterable[Candidate] = (),
+        trace: bool = False,
     ) -> None:
         self._candidates = tuple(candidates)
         self._pins = {name.casefold(): _normal(dist) for name, dist in (pins or {}).items()}
@@ -268,8 +269,8 @@ class Plugins:
         self._observer_candidates = tuple(observers)
         self._observers: pluggy.PluginManager | None = None
         self._logger = logger
-        self._manager = pluggy.PluginManager("hfcore")
-        self._manager.add_hookspecs(hookspecs)
+        self._trace = trace
+        self._manager = self._new_manager()
         self._loaded: dict[tuple[str, str], Provider | PluginRecord] = {}
 
     def names(self) -> tuple[str, ...]:
@@ -374,18 +375,18 @@ class Plugins:
                 f"pip install --upgrade hfcore {row.distribution}",
             )
         try:
-            self._register(module)
+            self._register(module, f"{row.name} ({row.distribution} {row.version})")
         except Exception as error:  # noqa: BLE001 - pluggy raises several kinds, none of which may harm the others
             return PluginRecord(candidate=row, status=PluginStatus.FAILED, info=info, reason=_first_line(error))
         return Provider(row, info, self._manager, module)
 
-    def _register(self, module: ModuleType) -> None:
+    def _register(self, module: ModuleType, name: str) -> None:
         if self._manager.is_registered(module):  # an alias: a second entry point with the same target
             return
-        missing = sorted(name for name in hookspecs.REQUIRED if not _is_hook(self._manager, module, name))
+        missing = sorted(hook for hook in hookspecs.REQUIRED if not _is_hook(self._manager, module, hook))
         if missing:
             raise TypeError(f"implements no {', '.join(missing)}")
-        self._manager.register(module)
+        self._manager.register(module, name)
         try:
             self._manager.check_pending()  # finds hooks that the specification does not have
         except pluggy.PluginValidationError:
@@ -401,13 +402,21 @@ class Plugins:
         return PluginRecord(candidate=row, status=PluginStatus.ACTIVE, info=judged.info, hooks=hooks)
 
     def _load_observers(self) -> pluggy.PluginManager:
-        manager = pluggy.PluginManager("hfcore")
-        manager.add_hookspecs(hookspecs)
+        manager = self._new_manager()
         for row in self._observer_candidates:
             try:
                 manager.register(import_module(row.module), name=row.name)
             except BaseException:  # a broken observer harms nothing
                 self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
+        return manager
+
+    def _new_manager(self) -> pluggy.PluginManager:
+        manager = pluggy.PluginManager("hfcore")
+        manager.add_hookspecs(hookspecs)
+        if self._trace:
+            from hfcore.tracing import trace
+
+            trace(manager)
         return manager
 
     def _installed_hint(self) -> str:

@@ -84,6 +84,7 @@ def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
         pins=settings.plugins if settings else None,
         disabled=settings.disabled_plugins if settings else (),
         observers=installed(hookspecs.OBSERVERS),
+        trace=bool(settings and settings.trace_plugins),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ import typer
 from hfcore.cli import app as application
 from hfcore.cli.examples import EXAMPLES
 from hfcore.cli.output import ExitCode
-from hfcore.errors import StoreLocked
-from hfcore.models import MachineStatus, RequestStatus
+from hfcore.errors import CloudError, StoreLocked
+from hfcore.models import Fault, FaultKind, MachineStatus, RequestStatus
 from hfcore.service import Service
 from hfcore.testing import FakeCloud, FakeProvider
 from tests.cli.test_cli_app import on_terminal
@@ -256,3 +257,22 @@ def test_an_example_is_understood_by_its_command_and_stands_in_its_help(
     assert words[start : start + len(given)] == given
     commands()[command].make_context(command, words[start + len(given) :])  # raises where it does not understand
     assert f"Example: hfcore {EXAMPLES[command]}" in cli(*given, "--help").out
+
+
+def test_traced_hook_calls_of_a_persons_command_are_on_stderr_too(
+    people: Callable[..., Any], cloud: FakeCloud, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HFCORE_TRACE_PLUGINS", "1")
+    cloud.fail("discover_instances", OSError("password=aek3-Quoo7"))
+    cloud.fail(
+        "discover_instances", CloudError(Fault(code="Throttling", message="aek3-Quoo7", kind=FaultKind.THROTTLE))
+    )
+    ended = people("requests", "watch", request_id, "--interval", 0)
+    traced = [line.partition(" hfcore.trace ")[2] for line in ended.err.splitlines()]
+    assert [re.sub(r" in .*", "", line) for line in traced if line.startswith("discover")] == [
+        "discover_instances of Fake (hfcore-fake 1.0): raised OSError",
+        "discover_instances of Fake (hfcore-fake 1.0): raised CloudError HF3001 Throttling",
+        *["discover_instances of Fake (hfcore-fake 1.0): 1 Discovery"] * 2,
+    ]
+    assert "aek3" not in ended.err
+    assert lines(ended)[-1]["status"] == "completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -163,3 +164,18 @@ def test_an_installation_that_lacks_a_library_still_answers_with_one_document(
     )
     assert ended.returncode == 1
     assert "No module named 'tinydb'" in json.loads(ended.stdout)["message"]
+
+
+def test_traced_hook_calls_are_in_the_log_alone_without_what_may_be_a_secret(site: Site) -> None:
+    site.write_templates(Told={"userData": "password=aek3-Quoo7"})
+    traced = {"HFCORE_TRACE_PLUGINS": "1", "HFCORE_LOG_LEVEL": "error"}
+    request = site.run("requestMachines", {"template": {"templateId": "Told", "machineCount": 2}}, env=traced).answer
+    site.run("getRequestStatus", {"requests": [request]}, env=traced)
+    log = (site.folder / "log" / "hfcore.log").read_text()
+    assert f"request={request['requestId']} template=Told" in log
+    assert re.search(
+        r" hfcore.trace provision of RunInstances \(hfcore-aws-.*\): Provisioned in [0-9.]+ ms  request=req-",
+        log,
+    )
+    assert re.search(r"discover_instances of RunInstances .*: 1 Discovery in .* requests=1 \(req-", log)
+    assert "aek3" not in log

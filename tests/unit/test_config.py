@@ -113,6 +113,7 @@ def test_every_setting_can_be_set_by_its_variable_and_in_our_file(instance: Path
         "reconcile_minutes": ("0", "0", 0),
         "reclaim_queue_url": ("https://sqs.example/1/q", '"https://sqs.example/1/q"', "https://sqs.example/1/q"),
         "rebalance_recommendations": ("true", "true", True),
+        "trace_plugins": ("1", "true", True),
         "log_level": ("LOG_WARN", '"warning"', "warning"),
         "log_max_file_size_mb": ("1", "1", 1),
         "log_max_rotate": ("0", "0", 0),
