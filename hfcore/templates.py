@@ -122,6 +122,16 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
     return found
 
 
+def template_ids(settings: Settings) -> tuple[str, ...]:
+    """Give the ids in the template files, of wrong templates too; nothing is judged or kept.
+
+    Raises:
+        ConfigError: There is no template file, or one can't be read.
+    """
+    raws = (raw for source in _read_sources(settings) for raw in _document(source).templates)
+    return tuple(filter(None, map(_id_of, raws)))
+
+
 class _Source(NamedTuple):
     """One template file as it is now."""
 

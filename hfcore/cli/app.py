@@ -14,6 +14,7 @@ import typer  # noqa: TID253 - `hfcore.cli.main` imports this module only where 
 from typer.core import TyperGroup  # noqa: TID253 - the same
 
 from hfcore import __version__
+from hfcore.cli import completion
 from hfcore.cli.examples import EXAMPLES
 from hfcore.cli.hostfactory import VERBS, VerbOptions
 from hfcore.cli.hostfactory import run as run_verb
@@ -79,7 +80,7 @@ def _epilog(command: str) -> str:
 
 
 app = typer.Typer(
-    name="hfcore", cls=_Groups, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="hfcore", cls=_Groups, no_args_is_help=True, pretty_exceptions_enable=False,
     epilog=_ANYWHERE,
 )  # fmt: skip
 verbs = typer.Typer(no_args_is_help=True, help="Host Factory's five calls: one JSON document, exit code 0 or 1.")
@@ -167,7 +168,10 @@ def _options(
 def _add_verb(verb: str) -> None:
     def command(
         ctx: typer.Context,
-        words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="Input by hand.")] = None,
+        words: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[WORD]...", help="Input by hand.", autocompletion=completion.by_hand),
+        ] = None,
         *,
         file: Annotated[
             str | None, typer.Option("--file", "-f", metavar="FILE", help="Input file; - is stdin.")

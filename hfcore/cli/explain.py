@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer  # noqa: TID253 - imported when the command is used
 
+from hfcore.cli import completion
 from hfcore.config import nearest
 from hfcore.errors import CODES, HfcoreError, InputError, meaning
 
@@ -18,7 +19,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def explain(
     ctx: typer.Context,
-    code: Annotated[str, typer.Argument(metavar="[CODE]", help="Such as HF2041; without it, all are listed.")] = "",
+    code: Annotated[
+        str,
+        typer.Argument(
+            metavar="[CODE]", help="Such as HF2041; without it, all are listed.", autocompletion=completion.error_codes
+        ),
+    ] = "",
 ) -> None:
     """Say what an error code means, why it comes, and what to do now."""
     session: Session = ctx.obj

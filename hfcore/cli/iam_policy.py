@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer  # noqa: TID253 - imported when the command is used
 
+from hfcore.cli import completion
 from hfcore.errors import HfcoreError, InputError
 from hfcore.storefolder import owner_of
 
@@ -23,7 +24,12 @@ _HOOK = "access_policy"
 def iam_policy(
     ctx: typer.Context,
     plugins: Annotated[
-        list[str] | None, typer.Argument(metavar="[PLUGIN]...", help="Provider APIs; by default all that can be used.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[PLUGIN]...",
+            help="Provider APIs; by default all that can be used.",
+            autocompletion=completion.plugins,
+        ),
     ] = None,
 ) -> None:
     """Print the IAM policy that allows what the plug-ins need, on what carries our owner tag where AWS can tell.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer  # noqa: TID253 - imported when the group is used
 
+from hfcore.cli import completion
 from hfcore.cli.output import as_json
 from hfcore.cli.running import agree
 
@@ -41,7 +42,12 @@ def list_machines(
 @app.command("return")
 def return_machines(
     ctx: typer.Context,
-    machines: Annotated[list[str], typer.Argument(metavar="ID|NAME...", help="Ids, or host names that one has alone.")],
+    machines: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID|NAME...", help="Ids, or host names that one has alone.", autocompletion=completion.machines
+        ),
+    ],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; a terminal is asked without it.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer  # noqa: TID253 - imported when the group is used
 
+from hfcore.cli import completion
 from hfcore.cli.output import ExitCode, as_json
 from hfcore.plugins import PluginStatus, installed
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed provider plug-ins.")
 
+Name = Annotated[str, typer.Argument(help="Provider API, in any case.", autocompletion=completion.plugins)]
 _UNUSABLE = frozenset({PluginStatus.FAILED, PluginStatus.INCOMPATIBLE, PluginStatus.CONFLICT})
 
 
@@ -52,14 +54,14 @@ def list_plugins(
 
 
 @app.command("show")
-def show_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
+def show_plugin(ctx: typer.Context, name: Name) -> None:
     """Show all that a plug-in says of itself: permissions, operations, template fields, and why not others."""
     session: Session = ctx.obj
     session.output.details("plugins", [_summary(record) | _info(record) for record in _named(session, name)])
 
 
 @app.command("check")
-def check_plugin(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Provider API, in any case.")]) -> None:
+def check_plugin(ctx: typer.Context, name: Name) -> None:
     """Check a plug-in's hooks and what it says of itself, without the cloud; exit code 4 if it lacks something.
 
     What this can't tell, the contract suite in its tests does (`hfcore.testing.contract`).

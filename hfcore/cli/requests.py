@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer  # noqa: TID253 - imported when the group is used
 
+from hfcore.cli import completion
 from hfcore.cli.output import ExitCode, as_json, is_retryable
 from hfcore.cli.running import SystemClock, agree
 
@@ -52,7 +53,10 @@ def list_requests(
 
 
 @app.command("show")
-def show_request(ctx: typer.Context, request_id: Annotated[str, typer.Argument(help="`req-…` or `ret-…`.")]) -> None:
+def show_request(
+    ctx: typer.Context,
+    request_id: Annotated[str, typer.Argument(help="`req-…` or `ret-…`.", autocompletion=completion.requests)],
+) -> None:
     """Show all that is stored of a request, an archived one too, with its machines."""
     from hfcore.errors import InputError
 
@@ -70,7 +74,12 @@ def show_request(ctx: typer.Context, request_id: Annotated[str, typer.Argument(h
 def watch_requests(
     ctx: typer.Context,
     request_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="`req-…` or `ret-…`; by default all that are open.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="`req-…` or `ret-…`; by default all that are open.",
+            autocompletion=completion.requests,
+        ),
     ] = None,
     *,
     interval: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time between two looks.")] = 5.0,
@@ -109,7 +118,9 @@ def watch_requests(
 @app.command("cancel")
 def cancel_requests(
     ctx: typer.Context,
-    request_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="`req-…`")],
+    request_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="`req-…`", autocompletion=completion.open_requests)
+    ],
     *,
     return_machines: Annotated[
         bool, typer.Option("--return-machines", help="End the machines that run, too; they stay without it.")

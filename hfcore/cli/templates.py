@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer  # noqa: TID253 - imported when the group is used
 
+from hfcore.cli import completion
 from hfcore.cli.output import ExitCode, as_json
 from hfcore.cli.running import make_service
 from hfcore.config import load_settings, read_file
@@ -58,7 +59,8 @@ def list_templates(ctx: typer.Context) -> None:
 
 @app.command("show")
 def show_template(
-    ctx: typer.Context, template_id: Annotated[str, typer.Argument(help="As the file spells it.")]
+    ctx: typer.Context,
+    template_id: Annotated[str, typer.Argument(help="As the file spells it.", autocompletion=completion.templates)],
 ) -> None:
     """Show every field of a template, and what Host Factory is told of it."""
     from hfcore.hostfactory import templates_document
@@ -115,7 +117,9 @@ def generate_templates(  # noqa: PLR0913 - each is an option
     ctx: typer.Context,
     types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Instance types, such as m5.large.")],
     *,
-    api: Annotated[str, typer.Option(help="The provider API of the templates.")] = "RunInstances",
+    api: Annotated[
+        str, typer.Option(help="The provider API of the templates.", autocompletion=completion.plugins)
+    ] = "RunInstances",
     image: Annotated[str, typer.Option(metavar="ID|PATH", help="Image id, or the path of an SSM parameter.")] = "",
     subnet: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="A subnet; may be repeated. By default those of the VPC.")
