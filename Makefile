@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 6
 
 .DEFAULT_GOAL := help
-.PHONY: help env compiled demo test chaos golden lint format wheels-test lock clean
+.PHONY: help env compiled demo test chaos golden lint format docs wheels-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ lint: $(STAMP) ## Check form, types, and the pinned dependencies
 format: $(STAMP) ## Bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --quiet .
+
+docs: $(STAMP) ## Build the documentation, into build/site; any warning fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 wheels-test: $(STAMP) ## Build the five wheels, install them into an empty environment, and use them there
 	$(BIN)/python -m pytest -q tests/packaging -m wheels

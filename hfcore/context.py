@@ -51,6 +51,8 @@ class Intent:
     """One step of a request: a mutating cloud call that is about to be sent, or was answered.
 
     Args:
+        request_id: The request that the step is of.
+        step: The step's name, unique within the request.
         call: `service:Operation`.
         parameters: Exactly what is sent, except user data; a replay sends these again.
         token: Idempotency token, the same for each replay of the step.
@@ -114,8 +116,14 @@ class Context:
         owner: The owner id of this store; everything made carries it as tag `hfcore:owner`.
         provider: Name of the provider instance (`HF_PROVIDER_NAME`).
         region: Region and endpoint of the requests at hand; an empty endpoint is the cloud's own.
+        endpoint: Their endpoint; empty is the cloud's own.
         deadline: `clock.monotonic()` at which this call must have ended.
+        clock: The time, and waiting: nothing else tells a hook of it.
+        journal: Where each change is noted before it is asked for, and after.
+        memory: Small facts that later calls may want.
+        cache: Answers that all plug-ins of this one call share.
         clients: Gives a cloud client for a service (`ec2`) and a patience (`patient` to ask, `quick` to create).
+        logger: The log; what looks like a secret is taken out of its lines.
         conf_dir: The provider's conf folder, against which relative paths in templates are meant.
     """
 

@@ -159,6 +159,8 @@ class Template:
     LSF's resource connector, beside ours. What a file leaves out is `None` or empty. Two are secret in whole or in
     part: `user_data`, and `UserData` in `launch_template_data`; neither is ever stored (`without_user_data`).
 
+    A field that is not told of here is told of by its name in files (`hfcore.templatefields`, docs/fields.md).
+
     Args:
         template_id: At most 64 of `0-9A-Za-z-_`.
         max_number: Most units alive at once; -1 is no limit.
@@ -246,15 +248,24 @@ class Request:
 
     Args:
         request_id: `req-<uuid>` for machines asked for, `ret-<uuid>` for a return.
+        kind: Whether machines are asked for, or given back.
+        status: Where it stands; `lifecycle` alone moves it.
+        message: A sentence for people on where it stands.
+        template_id: The template that was asked for; empty for a return.
         target: Units asked for; for a return, machines.
         provider_api: The API that serves the request for life; empty for a return, which may span several.
         cloud: The plug-in's cloud, such as `aws`.
         distribution: The distribution whose plug-in serves the request, and its version.
+        version: The version of that distribution.
         template: Snapshot of the template; holds a path, but never the content, of user data.
         resource_ids: What was created: group names, fleet ids, reservation ids.
         machine_ids: The instance ids known to belong to it.
         region: Region, endpoint and account in which the request lives for life.
+        endpoint: Its endpoint; empty is the cloud's own.
+        account_id: Its account; empty while that is not known.
+        created_at: When it was stored first, UTC.
         deadline: After it nothing more is launched; a return that is open still is looked after by every call.
+        ended_at: When it ended, UTC.
         provider_data: What the plug-in wants to see again, as JSON values.
         refills: Whether the resource replaces a machine that dies, until it is frozen.
         frozen: `stop_launching` has been done.
@@ -306,11 +317,20 @@ class Machine:
 
     Args:
         instance_id: The cloud's id of it, unique for ever.
+        request_id: The request that made it.
         resource_id: The group, fleet or reservation that it came from.
+        status: Its state as it was last seen.
         name: The host name by which it joins the cluster; names may repeat, ids do not.
+        private_ip: Its address within the network.
+        public_ip: Its address outside, if it has one.
+        private_dns: Its name within the network.
+        public_dns: Its name outside, if it has one.
         launch_time: When the cloud launched it.
+        instance_type: The cloud's word for its size.
         price_type: `ondemand` or `spot`.
         cores: Cores of its processors, with so many threads each; 0 while that is not known.
+        threads: Threads of each core; 0 while that is not known.
+        zone: The availability zone that it is in.
         weight: Units that it counts for.
         observed_at: Start of the cloud call that saw it so; the newer observation wins.
         listed: Whether the cloud has listed it since its creation; absent afterwards means gone.
@@ -349,8 +369,22 @@ class Instance:
     """One instance as a cloud shows it, in words that no cloud owns.
 
     Args:
-        listed: False where only the answer to its creation names it, without state and addresses.
+        instance_id: The cloud's id, unique for ever.
+        resource_id: The group, fleet or reservation that it came from; empty if there is none.
+        status: Its state. What runs must have `private_dns`, `private_ip` and `launch_time`: Host Factory is told them.
+        private_ip: Its address within the network.
+        public_ip: Its address outside, if it has one.
+        private_dns: Its name within the network.
+        public_dns: Its name outside, if it has one.
+        launch_time: When the cloud launched it, UTC.
+        instance_type: The cloud's word for its size.
+        price_type: `ondemand` or `spot`; empty where there is no such choice.
+        cores: Cores of its processors; 0 where that is not told.
+        threads: Threads of each core; 0 where that is not told.
+        zone: The availability zone that it is in.
+        weight: Units that it counts for.
         tags: All its tags.
+        listed: False where only the answer to its creation names it, without state and addresses.
         message: The cloud's reason for its state, if it gives one.
     """
 
@@ -378,6 +412,7 @@ class Provisioned:
     """What `provision` or `advance` made: instances and faults side by side.
 
     Args:
+        request_id: The request that this answers for.
         resource_ids: All resources of the request so far.
         instances: Instances already known.
         faults: What went wrong beside it.
@@ -404,9 +439,9 @@ class Discovery:
     """What the cloud shows behind one request.
 
     Args:
+        request_id: The request that this answers for.
         instances: Every instance seen, those that are ending or gone included.
         fulfilled: Units that are running now; what was returned before is added by the core.
-        target: Units the resource aims at, if it is not the request's own target.
         final: True if nothing more will come by itself.
         faults: Reasons for a shortfall, newest last.
         observed_at: Start of the earliest cloud call behind this answer.
@@ -436,6 +471,7 @@ class Outcome:
     """What became of `stop_launching` or `cleanup` for one request.
 
     Args:
+        request_id: The request that this answers for.
         done: The cloud has confirmed it, or there was nothing to do; False is tried again later.
         faults: Why it is not done.
     """
@@ -465,6 +501,7 @@ class Released:
     """What became of one `Release`.
 
     Args:
+        request_id: The request that this answers for.
         ending: Instance ids that are ending, or are gone already.
         faults: Instance id to the reason why it could not be ended; it is tried again later.
     """
@@ -479,7 +516,9 @@ class Reclaim:
     """A machine that the cloud is taking, or has taken, back.
 
     Args:
+        instance_id: The machine.
         code: The cloud's own word for it, such as `instance-terminated-no-capacity`.
+        message: What the cloud says, in a sentence.
         at: When the machine stops; `None` if it is gone already or the cloud does not say.
         status: The machine's state as it was seen; `None` if the cloud does not know it, which is still to be made sure
             of; a message names none unless it is about that.
@@ -552,7 +591,9 @@ class Subnet:
     """A subnet in which machines can be launched.
 
     Args:
+        subnet_id: The cloud's id of it.
         network: The network (AWS: VPC) that it is part of.
+        zone: The availability zone that it is in.
     """
 
     subnet_id: str
@@ -579,7 +620,12 @@ class MachineType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """What a cloud offers to make templates of."""
+    """What a cloud offers to make templates of.
+
+    Args:
+        types: The types that were asked about.
+        subnets: The subnets that were looked for.
+    """
 
     types: tuple[MachineType, ...] = ()
     subnets: tuple[Subnet, ...] = ()
@@ -591,8 +637,12 @@ class OwnedResource:
 
     Args:
         kind: `instance`, `fleet`, `spot-fleet`, `group`, `launch-template`, or a plug-in's own word.
+        resource_id: The cloud's id or name of it.
+        request_id: The request of its tag; empty where several share it.
+        template_id: The template of its tag.
         form: What sort of its kind it is, such as the type of an EC2 fleet.
         status: The cloud's word for its state.
+        created_at: When it was made, UTC, if the cloud tells.
         account_id: The account in which it is; empty if the answer does not tell.
         launch_templates: Names and ids of the launch templates that it launches from, or that it is.
     """
@@ -613,6 +663,8 @@ class PlannedCall:
     """One cloud call that `provision` would make, unsent; user data is left out.
 
     Args:
+        service: The cloud's service, such as `ec2`.
+        operation: The operation, such as `RunInstances`.
         parameters: The call's parameters, as JSON values.
     """
 
@@ -626,7 +678,10 @@ class Check:
     """One live check for `hfcore doctor`.
 
     Args:
+        name: What was checked.
         status: `ok`, `warning`, `error`, or `not checked` with the reason in `message`.
+        message: What was found.
+        hint: What to do, where something is to be done.
     """
 
     name: str
@@ -674,6 +729,8 @@ class Event:
     Args:
         name: `request.created`, `return.created`, and, from the poll that sees the end, `request.ended` and
             `return.ended`.
+        at: When it happened, UTC.
+        request_id: The request or return that it happened to.
         detail: JSON values; no secrets.
     """
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hfcore import context, hookspecs, models
 from hfcore.errors import CODES, meaning
+from hfcore.plugincheck import HOOKS
+from hfcore.templatefields import TemplateFields
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+MODELS = {
+    name: kind
+    for part in (models, context)
+    for name, kind in vars(part).items()
+    if is_dataclass(kind) and kind.__module__ == part.__name__
+}
 
 
 @pytest.mark.parametrize("page", sorted(page.name for page in DOCS.glob("*.md")))
@@ -51,3 +62,29 @@ def test_every_word_and_option_of_a_command_has_its_help(pages: ModuleType) -> N
 def test_every_setting_and_exit_code_says_what_it_is(pages: ModuleType) -> None:
     for name in ("settings", "exit_codes"):
         assert not [line for line in pages.made(name).splitlines() if re.search(r"^\| \S+ \| *\|", line)]
+
+
+def test_every_variable_that_the_code_reads_is_on_a_page() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "hfcore").rglob("*.py") if "testing" not in path.parts)
+    shown = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    assert {name for name in re.findall(r"HFCORE_[A-Z_]+[A-Z]", source) if name not in shown} == set()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_says_what_it_takes_and_gives_and_has_an_example(hook: str) -> None:
+    doc = inspect.getdoc(getattr(hookspecs, hook)) or ""
+    assert described(doc) == HOOKS[hook]
+    assert ("Returns:" in doc) == (hook != "on_event")
+    assert "Example:" in doc
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_field_of_a_model_says_what_it_is(name: str) -> None:
+    said, its = described(inspect.getdoc(MODELS[name]) or ""), {field.name for field in fields(MODELS[name])}
+    assert said <= its
+    assert its - said <= (set(TemplateFields.model_fields) if name == "Template" else set())
+
+
+def described(doc: str) -> set[str]:
+    """Name what a docstring's `Args` tells of."""
+    return set(re.findall(r"^    (\w+): \S", doc.partition("Args:")[2].partition("\n\n")[0], re.MULTILINE))
