@@ -85,6 +85,21 @@ def test_every_field_of_a_model_says_what_it_is(name: str) -> None:
     assert its - said <= (set(TemplateFields.model_fields) if name == "Template" else set())
 
 
+def test_every_command_that_a_page_names_is_one(pages: ModuleType) -> None:
+    known = pages.all_commands()
+    groups = {words.partition(" ")[0] for words in known}
+    fence = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md")):
+        text = page.read_text()
+        code = [*"".join(fence.findall(text)).splitlines(), *re.findall(r"`([^`]+)`", fence.sub("", text))]
+        for line in code:
+            said = re.match(r"hfcore (?:--\S+ \S+ )*([a-z]\S*)(?: ([a-z]\w*))?", line)
+            if said:
+                first, second = said.groups()
+                assert first in groups, (page.name, line)
+                assert first in known or not second or f"{first} {second}" in known, (page.name, line)
+
+
 def described(doc: str) -> set[str]:
     """Name what a docstring's `Args` tells of."""
     return set(re.findall(r"^    (\w+): \S", doc.partition("Args:")[2].partition("\n\n")[0], re.MULTILINE))

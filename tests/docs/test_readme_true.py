@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from hfcore.cli.app import GROUPS
 from hfcore.config import find_folders
 from hfcore.errors import InputError
 from hfcore.hostfactory import answer_document, machines_wanted, request_ids, status_document
@@ -51,14 +50,6 @@ def test_the_answers_shown_are_those_that_the_demonstration_prints() -> None:
     assert request == answer_document(Answer(request_id=request["requestId"], message="2 units of Group asked of ASG"))
     for heading in demo.HEADINGS:
         assert heading in shown
-
-
-def test_every_command_of_the_readme_is_one_that_hfcore_has() -> None:
-    named = re.findall(
-        r"hfcore (?:--provider \S+ )?(plugins|templates|config|requests|machines|init|sandbox|store)\b", README
-    )
-    assert set(named) <= set(GROUPS)
-    assert len(named) > 5
 
 
 def test_what_the_readme_says_of_lsf_is_what_the_scripts_do() -> None:
