@@ -1,18 +1,14 @@
-"""What people do to requests and machines: watch, cancel, give back; and the examples in every command's help."""
+"""What people do to requests and machines: watch, cancel, give back."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer
 
-from hfcore.cli import app as application
-from hfcore.cli.examples import EXAMPLES
 from hfcore.cli.output import ExitCode
 from hfcore.errors import CloudError, StoreLocked
 from hfcore.models import Fault, FaultKind, MachineStatus, RequestStatus
@@ -228,35 +224,6 @@ def test_machines_are_given_back_by_id_and_by_name_and_what_is_unknown_is_said(
     assert "2 machines being returned" in ended.document["message"]
     assert "i-nobody" in ended.document["message"]
     assert cloud.living() == []
-
-
-def commands() -> dict[str, Any]:
-    """Give every command by its words."""
-    top = typer.main.get_command(application.app)
-    context = typer.Context(top)
-    found: dict[str, Any] = {}
-    for name in top.list_commands(context):  # type: ignore[attr-defined]  # a group
-        command = top.get_command(context, name)  # type: ignore[attr-defined]  # the same
-        members = getattr(command, "commands", {})
-        found |= {f"{name} {member}": each for member, each in members.items()} or {name: command}
-    return found
-
-
-def test_every_command_has_an_example_and_every_example_is_of_a_command() -> None:
-    assert set(EXAMPLES) == set(commands())
-
-
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_an_example_is_understood_by_its_command_and_stands_in_its_help(
-    cli: Callable[..., Any], command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    words = application._globals_first(shlex.split(EXAMPLES[command], comments=True))
-    given = shlex.split(command)
-    start = words.index(given[0])
-    assert words[start : start + len(given)] == given
-    commands()[command].make_context(command, words[start + len(given) :])  # raises where it does not understand
-    assert f"Example: hfcore {EXAMPLES[command]}" in cli(*given, "--help").out
 
 
 def test_traced_hook_calls_of_a_persons_command_are_on_stderr_too(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hfcore import context, hookspecs, models
+from hfcore.cli.examples import EXAMPLES
 from hfcore.errors import CODES, meaning
 from hfcore.plugincheck import HOOKS
 from hfcore.templatefields import TemplateFields
@@ -57,6 +58,10 @@ def test_every_word_and_option_of_a_command_has_its_help(pages: ModuleType) -> N
     for words, command in pages.all_commands().items():
         assert command.help, words
         assert all(one.help for one in command.params), words
+
+
+def test_every_command_has_an_example_and_every_example_is_of_a_command(pages: ModuleType) -> None:
+    assert set(EXAMPLES) == set(pages.all_commands())
 
 
 def test_every_setting_and_exit_code_says_what_it_is(pages: ModuleType) -> None:
