@@ -675,7 +675,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One live check for `hfcore doctor`.
+    """One thing that was checked, for `hfcore doctor` or `hfcore plugins check`.
 
     Args:
         name: What was checked.

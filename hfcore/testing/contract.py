@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from hfcore import hookspecs, tags
+from hfcore import tags
 from hfcore.errors import CloudError, OutcomeUnknown, PluginCallError
 from hfcore.lifecycle import is_finished, is_open
 from hfcore.models import EMPTY, MachineStatus, Release, RequestStatus, Severity, Template
+from hfcore.plugincheck import checks
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
 from hfcore.testing.core import LOG, Core, DeathError, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
@@ -114,14 +115,8 @@ class ProviderContract:
     def test_its_hooks_are_those_of_the_specification(self, candidate: Candidate) -> None:
         (record,) = Plugins([candidate], logger=LOG).records()
         assert record.status is PluginStatus.ACTIVE, record.reason
-        module = import_module(candidate.module)
-        named = {name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "hfcore_spec")}
-        unmarked = {name for name in named if hasattr(module, name)} - {*record.hooks}
-        assert not unmarked, f"not marked with @hookimpl: {unmarked}"
-        assert record.info
-        assert record.info.summary
-        assert record.info.cloud, "the core tells by it whose requests another plug-in may find"
-        assert candidate.name.casefold() == record.info.name.casefold()
+        wrong = [f"{row.name}: {row.message}" for row in checks(candidate) if row.status == "error"]
+        assert not wrong, "\n".join(wrong)
 
     def test_a_template_is_judged_without_the_cloud(self, core: Core, cloud: Cloud, template: Template) -> None:
         before = cloud.changes()
