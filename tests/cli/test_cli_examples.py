@@ -89,6 +89,7 @@ def tried(
     sandbox.stop(tmp_path / "hfcore-sandbox")
 
 
+@pytest.mark.timeout(300)
 def test_every_example_goes_well(tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ORDER:
         ended = tried.run(command)

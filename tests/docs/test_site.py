@@ -18,6 +18,7 @@ ELSEWHERE = sorted(
 )
 
 
+@pytest.mark.timeout(300)
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Pages that the navigation lacks, links, anchors and docstrings that do not fit are warnings."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]

@@ -1,7 +1,7 @@
 """The tutorial, done step by step in an empty folder, comes to `examples/hfcore-local`.
 
-What it installs is installed from here, without a network. Its tests are not run here: those of the first step are by
-tests/packaging, and those that it comes to are the example's.
+What it lets pip and pytest do is done by tests/packaging, to the first step and to what it comes to; here pip only lets
+the plug-in be found.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-provider.md").read_text()
 EXAMPLE = ROOT / "examples" / "hfcore-local"
 BLOCKS = re.findall(r'^```(sh|python|toml)(?: title="([^"]*)")?\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
-INSTALL = "--quiet --disable-pip-version-check install --no-deps --no-index --no-build-isolation --upgrade"
+INSTALL = """
+import pathlib, sys, tomllib
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+info = pathlib.Path(sys.argv[1], f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
+info.mkdir(parents=True, exist_ok=True)
+(info / "METADATA").write_text(f"Name: {project['name']}\\nVersion: {project['version']}\\n")
+groups = project["entry-points"].items()
+lines = [line for group, its in groups for line in (f"[{group}]", *(f"{name} = {its[name]}" for name in its))]
+(info / "entry_points.txt").write_text("\\n".join(lines))
+"""
 STANDS_FOR = {
-    "pip": f'{sys.executable} -m pip {INSTALL} --target "$SITE" .',
+    "pip": f"{sys.executable} - $SITE <<'END'\n{INSTALL}END",
     "pytest": "test -d tests",
     "hfcore": f'{sys.executable} -m hfcore "$@"',
 }
@@ -37,13 +48,15 @@ def script() -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial_leads_to_the_example_and_its_machines_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for name, deed in STANDS_FOR.items():
         command = tmp_path / "bin" / name
         command.write_text(f"#!/bin/sh\n{deed}\n")
         command.chmod(0o755)
-    places = {"SITE": str(tmp_path / "site"), "PYTHONPATH": str(tmp_path / "site")}
+    made = tmp_path / "hfcore-local"
+    places = {"SITE": str(tmp_path / "site"), "PYTHONPATH": f"{tmp_path / 'site'}:{made}:{made / 'src'}"}
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
         ["/bin/sh", "-c", script()],
@@ -54,7 +67,6 @@ def test_the_tutorial_leads_to_the_example_and_its_machines_come_and_go(tmp_path
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    made = tmp_path / "hfcore-local"
     for name in ("pyproject.toml", "hfcore_local.py", "tests/test_local.py"):
         assert (made / name).read_text() == (EXAMPLE / name).read_text(), name
     assert "3 units of Small asked of Local" in ended.stdout
