@@ -20,6 +20,7 @@ from hfcore.cli.output import ExitCode
 from hfcore.config import SETTINGS
 from hfcore.errors import CODES, meaning
 from hfcore.templatefields import SAME, TemplateFields
+from hfcore.testing import ProviderContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -136,6 +137,13 @@ def commands() -> Iterator[str]:
         yield from ("```", f"hfcore {EXAMPLES[words]}", "```", "")
 
 
+def contract() -> Iterator[str]:
+    """Give what the contract suite proves, in the words of its tests' names."""
+    for name in vars(ProviderContract):
+        if name.startswith("test_"):
+            yield f"- {name.removeprefix('test_').replace('_', ' ').capitalize()}."
+
+
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "errors": errors,
     "aws": aws,
@@ -143,6 +151,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "settings": settings,
     "exit_codes": exit_codes,
     "commands": commands,
+    "contract": contract,
 }
 
 
