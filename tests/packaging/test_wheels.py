@@ -71,26 +71,18 @@ def test_the_five_distributions_have_one_version_and_each_plugin_is_bound_to_it(
 
 
 @pytest.mark.wheels
-@pytest.mark.timeout(400)
-def test_each_wheel_says_that_it_is_typed_and_holds_no_test(wheels: dict[str, Path]) -> None:
-    assert len(wheels) == 1 + len(PLUGINS) == 5
-    for wheel in wheels.values():
-        names = zipfile.ZipFile(wheel).namelist()
-        assert any(name.endswith("py.typed") for name in names), wheel
-        assert not [name for name in names if "tests/" in name and name.endswith(".py")], wheel
-
-
-@pytest.mark.wheels
-@pytest.mark.timeout(400)
-def test_the_wheel_of_the_core_holds_the_ten_scripts(wheels: dict[str, Path]) -> None:
-    names = set(zipfile.ZipFile(wheels["hfcore"]).namelist())
-    assert {f"hfcore/scripts/{verb}.{kind}" for verb in VERBS for kind in ("sh", "bat")} <= names
-
-
-@pytest.mark.wheels
 @pytest.mark.timeout(600)
-def test_an_empty_environment_has_four_plugins_and_takes_what_others_make(environment: Path, tmp_path: Path) -> None:
-    """One test, as each worker of pytest-xdist would make an environment of its own for another."""
+def test_the_wheels_hold_what_they_must_and_an_empty_environment_takes_them_and_what_others_make(
+    wheels: dict[str, Path], environment: Path, tmp_path: Path
+) -> None:
+    """One test, as each worker of pytest-xdist would build the wheels anew for another."""
+    held = {name: zipfile.ZipFile(wheel).namelist() for name, wheel in wheels.items()}
+    assert len(held) == 1 + len(PLUGINS) == 5
+    for names in held.values():
+        assert any(name.endswith("py.typed") for name in names)
+        assert not [name for name in names if "tests/" in name and name.endswith(".py")]
+    assert {f"hfcore/scripts/{verb}.{kind}" for verb in VERBS for kind in ("sh", "bat")} <= set(held["hfcore"])
+
     assert active(environment) == ["ASG", "EC2Fleet", "RunInstances", "SpotFleet"]
     laid_out = tmp_path / "provider instance"
     run(environment / "hfcore", "init", "--provider", laid_out, "--name", PROVIDER)
