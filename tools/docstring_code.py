@@ -1,4 +1,4 @@
-"""Show code in docstrings as code on the site: what stands under `Example:`, and what begins with `>>>`."""
+"""Let the site show code in docstrings as code, and the words of an enumeration with what their comments say."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ _SESSION = re.compile(r"^>>> .*\n?(?:^(?:>>>|\.\.\.).*\n?|^['\[].*\n?)*", re.MUL
 
 
 class DocstringCode(griffe.Extension):
-    """Put fences around code, before the docstring is parsed."""
+    """Change docstrings before they are parsed."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401 - of griffe
-        """Change a docstring that has code."""
+        """Put fences around what stands under `Example:` or begins with `>>>`; give a member of an enumeration one."""
         if obj.docstring:
             text = _EXAMPLE.sub(
                 lambda found: f"Example:\n    ```python\n{found[1].rstrip()}\n    ```\n", obj.docstring.value
             )
             obj.docstring.value = _SESSION.sub(lambda found: f"```python\n{found[0].rstrip()}\n```\n", text)
+        elif obj.is_attribute and isinstance(obj.parent, griffe.Class) and "StrEnum" in map(str, obj.parent.bases):
+            value, _, comment = obj.source.partition("=")[2].partition("#")
+            obj.docstring = griffe.Docstring((comment or value).strip(), parent=obj)
