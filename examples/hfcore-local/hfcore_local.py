@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -33,9 +34,11 @@ TOO_LATE = models.Fault(code="TooLate", message="its deadline has passed", kind=
 def spawn(its: Mapping[str, str]) -> None:
     """Start a machine with these tags; OSError if the host has no room for one more process."""
     nothing = [(os.POSIX_SPAWN_OPEN, one, os.devnull, os.O_RDWR, 0) for one in range(3)]
-    os.posix_spawn(
-        "/bin/sleep", ["sleep", "infinity"], {MARK: json.dumps(dict(its))}, file_actions=nothing, setsid=True
-    )
+    own = {MARK: json.dumps(dict(its))}
+    made = os.posix_spawn("/bin/sleep", ["sleep", "infinity"], own, file_actions=nothing, setsid=True)
+    tries = iter(range(1000))
+    while not Path(f"/proc/{made}/environ").read_bytes() and next(tries, None) is not None:
+        time.sleep(0.001)  # exec shows the environment only a moment after posix_spawn has come back
 
 
 def kill(machine_id: str) -> None:
