@@ -234,7 +234,14 @@ class Dispatch:
                 endpoint=endpoint,
                 clock=self._clock,
                 deadline=self._deadline,
+                operations=lambda: self._operations(cloud),
             ),
+        )
+
+    def _operations(self, cloud: str) -> frozenset[str]:
+        """Give what the usable plug-ins of a cloud declare to call; imports them all."""
+        return frozenset(
+            one for provider in self.usable()[0] if provider.info.cloud == cloud for one in provider.info.operations
         )
 
 

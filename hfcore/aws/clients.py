@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from hfcore.errors import CloudError
 from hfcore.models import Fault, FaultKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from botocore.config import Config
     from botocore.session import Session
@@ -28,7 +29,13 @@ LONGEST_PAUSE = 4.0
 
 
 def connect(
-    *, settings: Settings, region: str, endpoint: str, clock: Clock, deadline: float
+    *,
+    settings: Settings,
+    region: str,
+    endpoint: str,
+    clock: Clock,
+    deadline: float,
+    operations: Callable[[], Iterable[str]] | None = None,
 ) -> Callable[[str, str], Any]:
     """Give the function that gives clients: service (`ec2`) and patience (`patient` to ask, `quick` to change).
 
@@ -42,21 +49,45 @@ def connect(
         endpoint: EC2's endpoint; empty for AWS's own. Other services keep botocore's (`AWS_ENDPOINT_URL_<SERVICE>`).
         clock: The time that `deadline` is meant in.
         deadline: `clock.monotonic()` at which the call must have ended.
+        operations: Gives what the installed plug-ins declare, as `service:Operation`: what is quick to have
+            (`hfcore.aws.slim`). Whatever else a client is asked for, one with botocore's whole models does; with
+            `None`, all of it.
     """
-    lock = threading.Lock()
-    made: dict[tuple[str, str], Any] = {}
-    sessions: list[Session] = []
+    lock = threading.RLock()
+
+    @cache
+    def quick() -> tuple[Session, frozenset[str]]:
+        session = _session(settings, region)
+        if operations is None:
+            return session, frozenset()
+        from hfcore.aws import slim
+
+        return session, slim.use(session, settings.work_dir / "cache" / slim.FILE, operations)
+
+    @cache
+    def whole() -> Session:
+        session, slimmed = quick()
+        return _session(settings, region) if slimmed else session
+
+    @cache
+    def make(service: str, patience: str, *, slimmed: bool) -> Any:  # noqa: ANN401 - as below
+        session = quick()[0] if slimmed else whole()
+        url = endpoint if service == "ec2" and endpoint else None
+        made = _client(session, service, region, url, _config(settings, patience))
+        _end_in_time(made, clock, deadline, _longest(settings, patience))
+
+        def undeclared(event_name: str, **_: object) -> Any:  # noqa: ANN401 - as below
+            name = event_name.rpartition(".")[2]
+            with lock:
+                return None if name.startswith("_") else getattr(make(service, patience, slimmed=False), name, None)
+
+        if slimmed:
+            made.meta.events.register("getattr", undeclared)
+        return made
 
     def client(service: str, patience: str) -> Any:  # noqa: ANN401 - boto3's clients are made at run time
         with lock:
-            if (service, patience) not in made:
-                if not sessions:
-                    sessions.append(_session(settings, region))
-                url = endpoint if service == "ec2" and endpoint else None
-                config = _config(settings, patience)
-                made[service, patience] = _client(sessions[0], service, region, url, config)
-                _end_in_time(made[service, patience], clock, deadline, _longest(settings, patience))
-            return made[service, patience]
+            return make(service, patience, slimmed=service in quick()[1])
 
     return client
 

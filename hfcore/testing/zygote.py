@@ -68,13 +68,16 @@ def _modules(package: str) -> Iterator[str]:
 def _share_models() -> None:
     """Let every botocore session find the service models parsed, and the methods of client classes made.
 
-    All that is kept follows from botocore's own files alone.
+    All that is kept follows from botocore's own files alone; slim models would only have to be read again.
     """
     import botocore.hooks
     import botocore.session
     from botocore.client import ClientCreator
     from botocore.loaders import Loader
 
+    from hfcore.aws import slim
+
+    slim.use = lambda *_: frozenset()
     loader, create_loader = Loader(), botocore.session.create_loader
     botocore.session.create_loader = lambda search_path_string=None: (
         create_loader(search_path_string) if search_path_string else loader
