@@ -228,7 +228,7 @@ class Dispatch:
 
         return self._cache.once(
             ("clients", cloud, region, endpoint),
-            lambda: cloud_clients(cloud)(
+            lambda: cloud_clients(cloud, self._memory)(
                 settings=self._settings,
                 region=region,
                 endpoint=endpoint,

@@ -1,9 +1,28 @@
-"""Own telling one set of installed distributions from another, without reading any of them."""
+"""Own what is installed: telling one set of distributions from another, and their entry points."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hfcore.context import Memory
+
+
+class EntryPoint(NamedTuple):
+    """An entry point of an installed distribution.
+
+    Args:
+        value: `module` or `module:attribute`.
+        source: Where its distribution stands.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    source: str
 
 
 def fingerprint() -> str:
@@ -18,3 +37,37 @@ def fingerprint() -> str:
         except OSError:
             marks.append(f"{folder}:-")
     return "\n".join(marks)
+
+
+def entry_points(group: str, memory: Memory | None = None) -> tuple[EntryPoint, ...]:
+    """Give the entry points of a group.
+
+    Args:
+        group: The group.
+        memory: Where they are kept until the set of installed distributions changes: looking through all of them
+            takes longer than the rest of what a call does without a cloud.
+    """
+    key, installed = f"entry points {group}", fingerprint()
+    kept = memory.recall(key) if memory else None
+    if isinstance(kept, dict) and kept.get("installed") == installed:
+        return tuple(EntryPoint(*one) for one in kept["found"])
+    found = scan(group)
+    if memory:
+        memory.remember(key, {"installed": installed, "found": [list(one) for one in found]})
+    return found
+
+
+def scan(group: str) -> tuple[EntryPoint, ...]:
+    """Look through all installed distributions for the entry points of a group."""
+    from importlib import metadata
+
+    return tuple(
+        EntryPoint(
+            name=point.name,
+            value=point.value,
+            distribution=point.dist.name if point.dist else "",
+            version=point.dist.version if point.dist else "",
+            source=str(point.dist.locate_file("")) if point.dist else "",
+        )
+        for point in metadata.entry_points(group=group)
+    )

@@ -13,6 +13,7 @@ from hfcore.records import plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hfcore.config import Settings
     from hfcore.context import Clock
 
 MOST_ENTRIES: Final = 1000
@@ -40,6 +41,11 @@ class FileMemory:
         self._path = path
         self._clock = clock
         self._entries: dict[str, list[Any]] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> FileMemory:
+        """Open the memory of a provider instance."""
+        return cls(settings.work_dir / "cache" / "memory.json", clock=clock)
 
     def recall(self, key: str, max_age: float | None = None) -> Any:  # noqa: ANN401 - any JSON value
         """Give what was remembered, or `None` if that is unknown or older than `max_age` seconds."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 from hfcore import hookspecs
+from hfcore.environment import entry_points
 from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider
 from hfcore.models import (
     Check,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hfcore.config import Settings
-    from hfcore.context import Context
+    from hfcore.context import Context, Memory
     from hfcore.models import Event, Machine, Release, Request, SubnetsWanted, Template
 
 T = TypeVar("T")
@@ -424,31 +425,32 @@ class Plugins:
         return f"installed: {names}; see: hfcore plugins list" if names else "no provider plug-in is installed"
 
 
-def installed(group: str) -> tuple[Candidate, ...]:
-    """List the entry points of a group in this environment, without importing any."""
+def installed(group: str, memory: Memory | None = None) -> tuple[Candidate, ...]:
+    """List the entry points of a group in this environment, without importing any; see `entry_points`."""
     found = {}
-    for point in metadata.entry_points(group=group):
-        dist = point.dist
+    for point in entry_points(group, memory):
         row = Candidate(
             name=point.name,
-            module=point.module,
-            distribution=dist.name if dist else "",
-            version=dist.version if dist else "",
-            source=str(dist.locate_file("")) if dist else "",
+            module=point.value.partition(":")[0],
+            distribution=point.distribution,
+            version=point.version,
+            source=point.source,
         )
         # A folder that stands twice on sys.path shows its distributions twice.
         found[(row.name, row.distribution, row.module)] = row
     return tuple(found.values())
 
 
-def cloud_clients(cloud: str) -> Callable[..., Callable[[str, str], Any]]:
+def cloud_clients(cloud: str, memory: Memory | None = None) -> Callable[..., Callable[[str, str], Any]]:
     """Give what makes the clients of a cloud (entry-point group `hfcore.clouds`); called once for a region.
 
     Raises:
         UnknownProvider: No installed distribution knows the cloud.
     """
-    for point in metadata.entry_points(group=hookspecs.CLOUDS, name=cloud):
-        return cast("Callable[..., Callable[[str, str], Any]]", point.load())
+    for point in entry_points(hookspecs.CLOUDS, memory):
+        if point.name == cloud:
+            module, _, name = point.value.partition(":")
+            return cast("Callable[..., Callable[[str, str], Any]]", getattr(import_module(module), name))
     raise UnknownProvider(f"no installed distribution makes clients for cloud {cloud!r}")
 
 

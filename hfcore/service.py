@@ -282,7 +282,7 @@ class Service:
     def _open_memory(self) -> FileMemory:
         from hfcore.memory import FileMemory
 
-        return FileMemory(self.settings.work_dir / "cache" / "memory.json", clock=self._clock)
+        return FileMemory.of(self.settings, self._clock)
 
     @cached_property
     def _memory(self) -> FileMemory:

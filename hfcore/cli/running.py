@@ -76,14 +76,16 @@ def make_service(settings: Settings, logger: Logger) -> Service:
 def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
     """Find the installed plug-ins, none of them imported yet; without settings none is pinned or disabled."""
     from hfcore import hookspecs
+    from hfcore.memory import FileMemory
     from hfcore.plugins import Plugins, installed
 
+    memory = FileMemory.of(settings, SystemClock()) if settings else None
     return Plugins(
-        installed(hookspecs.PROVIDERS),
+        installed(hookspecs.PROVIDERS, memory),
         logger=logger,
         pins=settings.plugins if settings else None,
         disabled=settings.disabled_plugins if settings else (),
-        observers=installed(hookspecs.OBSERVERS),
+        observers=installed(hookspecs.OBSERVERS, memory),
         trace=bool(settings and settings.trace_plugins),
     )
 

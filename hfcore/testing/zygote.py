@@ -18,7 +18,7 @@ import sys
 import traceback
 from contextlib import suppress
 from datetime import timedelta
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -39,19 +39,17 @@ def warm() -> None:
     """Import all that verbs need, and parse the service models; what each process makes for itself is not made."""
     for name in _modules("hfcore"):
         import_module(name)
-    from hfcore import hookspecs
+    from hfcore import environment, hookspecs
     from hfcore.plugins import installed
 
     for codec in ("idna", "utf-8-sig"):
         codecs.lookup(codec)
-    metadata.entry_points = functools.cache(metadata.entry_points)  # type: ignore[assignment]  # what is installed stays
+    environment.scan = functools.cache(environment.scan)  # what is installed stays
+    for group in (hookspecs.OBSERVERS, hookspecs.CLOUDS):
+        environment.scan(group)
     for candidate in installed(hookspecs.PROVIDERS):
         with suppress(Exception):  # the call that needs a broken plug-in is to find out
             import_module(candidate.module)
-    metadata.entry_points(group=hookspecs.OBSERVERS)
-    for point in metadata.entry_points(group=hookspecs.CLOUDS):
-        metadata.entry_points(group=hookspecs.CLOUDS, name=point.name)
-        point.load()
     _share_models()
 
 

@@ -208,7 +208,7 @@ def test_clients_are_made_once_for_a_cloud_region_and_endpoint(world: World, mon
         connected.append((region, endpoint))
         return lambda service, patience: (service, patience, region)
 
-    monkeypatch.setattr("hfcore.plugins.cloud_clients", lambda cloud: {"aws": connect}[cloud])
+    monkeypatch.setattr("hfcore.plugins.cloud_clients", lambda cloud, _: {"aws": connect}[cloud])
     world.install("One")
     world.install("Two")
     dispatch = world.dispatch()

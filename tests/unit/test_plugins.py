@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hfcore.cli.running import SystemClock
 from hfcore.errors import CloudError, PluginCallError, PluginUnusable, UnknownProvider
 from hfcore.hookspecs import HOOK_VERSION, REQUIRED
+from hfcore.memory import FileMemory
 from hfcore.models import Event, Fault, Outcome, Request, RequestStatus, Template
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider, installed
 from hfcore.testing import FakeCloud, FakeProvider
@@ -132,6 +134,21 @@ def test_an_alias_leads_to_the_same_plug_in(write: Write) -> None:
 
 def test_entry_points_of_a_group_that_nobody_has_are_none() -> None:
     assert installed("hfcore.no-such-group") == ()
+
+
+def test_entry_points_are_looked_for_anew_only_once_what_is_installed_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_a_new_process() -> tuple[Candidate, ...]:
+        return installed("hfcore.providers", FileMemory(tmp_path / "memory.json", clock=SystemClock()))
+
+    found = installed("hfcore.providers")
+    assert {one.name for one in found} >= {"ASG", "RunInstances"}
+    assert of_a_new_process() == found
+    monkeypatch.setattr("hfcore.environment.scan", lambda _: ())
+    assert of_a_new_process() == found
+    monkeypatch.setattr("hfcore.environment.fingerprint", lambda: "another set")
+    assert of_a_new_process() == ()
 
 
 # Broken ones
