@@ -332,6 +332,7 @@ def newer(old: Machine, new: Machine) -> Machine:
     merged = replace(
         late,
         request_id=old.request_id,
+        observed_at=old.observed_at,
         status=MachineStatus.TERMINATED if terminated else early.status if named_only else late.status,
         listed=old.listed or new.listed,
         return_id=late.return_id or early.return_id,
@@ -351,7 +352,7 @@ def newer(old: Machine, new: Machine) -> Machine:
         resource_id=late.resource_id or early.resource_id,
         message=(early.message if early.status in ENDING else "") or late.message or early.message,
     )
-    return old if replace(merged, observed_at=old.observed_at) == old else merged
+    return old if merged == old else replace(merged, observed_at=late.observed_at)
 
 
 def is_younger(machine: Machine, look: datetime) -> bool:

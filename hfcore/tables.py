@@ -1,12 +1,11 @@
-"""Own one file of records as a TinyDB table: parsed once, decoded when asked for, changed and written at once."""
+"""Own one file of records as a TinyDB table: parsed once, decoded when asked for, changed and written at once.
+
+TinyDB is imported with the first change: most calls only look.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-
-from tinydb import TinyDB
-from tinydb.storages import Storage
-from tinydb.table import Document, Table
 
 from hfcore.files import NewFile, read_json
 from hfcore.records import format_records, lines_of, parse_records
@@ -27,8 +26,6 @@ class Records(Generic[T]):
 
     def __init__(self, path: Path, form: Form[T]) -> None:
         self._file = RecordFile(path)
-        # Any: TinyDB's types know int ids only.
-        self._table: Any = _Database(storage=lambda: self._file).table(_TABLE, cache_size=0)
         self._form = form
         self._decoded: dict[str, T] = {}
         self._changed: dict[str, tuple[T, dict[str, Any]]] = {}
@@ -52,21 +49,22 @@ class Records(Generic[T]):
 
     def all(self) -> tuple[T, ...]:
         """Give all records, with their changes."""
-        keys = [document.doc_id for document in self._table]
-        keys += [key for key in self._changed if not self._table.contains(doc_id=key)]
+        keys = dict.fromkeys((*self.raw(), *self._changed))
         return tuple(record for record in map(self.get, keys) if record is not None)
 
     def keys_where(self, field: str, accepts: Callable[[object], bool]) -> list[str]:
         """Give the keys of the records whose field is accepted, without decoding them."""
-        found = self._table.search(lambda record: accepts(record.get(field)))
-        keys = [document.doc_id for document in found if document.doc_id not in self._changed]
-        keys += [key for key, (_, changed) in self._changed.items() if accepts(changed.get(field))]
-        return [key for key in keys if key not in self._removed]
+        records = {**self.raw(), **{key: changed for key, (_, changed) in self._changed.items()}}
+        found = (key for key, record in records.items() if accepts(record.get(field)))
+        return [key for key in found if key not in self._removed]
 
     def put(self, record: T) -> None:
         """Change or add a record."""
-        encoded = self._form.encode(record)
-        self._changed[encoded[self._form.key]] = (record, encoded)
+        key = getattr(record, self._form.key)
+        if record == self._stored(key):
+            self._changed.pop(key, None)
+        else:
+            self._changed[key] = (record, self._form.encode(record))
 
     def remove(self, keys: Iterable[str]) -> None:
         """Take records out."""
@@ -81,16 +79,19 @@ class Records(Generic[T]):
         """Bring the changes into the table, each kind of them at once; say whether there is anything to write."""
         if not self.changed:
             return False
+        from tinydb.table import Document
+
+        stored, table = self.raw(), _table_of(self._file)
         fresh = {key: new for key, (_, new) in self._changed.items() if key not in self._removed}
-        updates = {key: new for key, new in fresh.items() if self._table.contains(doc_id=key)}
-        inserts = [Document(new, key) for key, new in fresh.items() if key not in updates]  # type: ignore[arg-type]
-        removals = [key for key in self._removed if self._table.contains(doc_id=key)]
+        updates = {key: new for key, new in fresh.items() if key in stored}
+        inserts = [Document(new, key) for key, new in fresh.items() if key not in stored]  # type: ignore[arg-type]
+        removals = [key for key in self._removed if key in stored]
         if updates:
-            self._table.update(lambda record: _overwrite(record, updates[record[self._form.key]]), doc_ids=[*updates])
+            table.update(lambda record: _overwrite(record, updates[record[self._form.key]]), doc_ids=[*updates])
         if inserts:
-            self._table.insert_multiple(inserts)
+            table.insert_multiple(inserts)
         if removals:
-            self._table.remove(doc_ids=removals)
+            table.remove(doc_ids=removals)
         return True
 
     def prepare(self) -> NewFile:
@@ -99,10 +100,10 @@ class Records(Generic[T]):
 
     def _stored(self, key: str) -> T | None:
         if key not in self._decoded:
-            document = self._table.get(doc_id=key)
-            if document is None:
+            record = self.raw().get(key)
+            if record is None:
                 return None
-            self._decoded[key] = self._form.decode(key, document)
+            self._decoded[key] = self._form.decode(key, record)
         return self._decoded[key]
 
     def _is_news(self, key: str) -> bool:
@@ -115,20 +116,22 @@ def _overwrite(record: dict[str, Any], new: dict[str, Any]) -> None:
     record.update(new)
 
 
-class _StringIds(Table):
-    """A TinyDB table whose documents are named by strings."""
+def _table_of(file: RecordFile) -> Any:  # noqa: ANN401 - TinyDB's types know int ids only
+    """Give a file's records as a TinyDB table whose documents are named by strings."""
+    from tinydb import TinyDB
+    from tinydb.table import Table
 
-    document_id_class = str  # type: ignore[assignment]  # TinyDB's documented way, though its types say int
+    class StringIds(Table):
+        document_id_class = str  # type: ignore[assignment]  # TinyDB's documented way, though its types say int
+
+    class Database(TinyDB):
+        table_class = StringIds
+
+    return Database(storage=lambda: file).table(_TABLE, cache_size=0)
 
 
-class _Database(TinyDB):
-    """A TinyDB database of such tables."""
-
-    table_class = _StringIds
-
-
-class RecordFile(Storage):
-    """TinyDB's default table as the top level of one JSON file, a record a line.
+class RecordFile:
+    """A TinyDB storage: its default table is the top level of one JSON file, a record a line.
 
     Read once. What TinyDB writes is kept until `prepare`, which writes it down beside the file.
     """
