@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore import lifecycle, standing
 from hfcore.errors import CloudError, HfcoreError, InputError, PluginCallError
-from hfcore.models import EMPTY, Event, Problem, Request, RequestKind, RequestStatus, Severity
+from hfcore.models import EMPTY, Problem, Request, RequestKind, RequestStatus, Severity
 from hfcore.naming import host_name_by
 from hfcore.pairs import join_pairs, split_pairs
 from hfcore.store import open_store
@@ -411,6 +411,8 @@ class Service:
         self.later(work)
 
     def _notify(self, name: str, request_id: str, detail: Mapping[str, Any]) -> None:
+        from hfcore.models import Event
+
         event = Event(name=name, at=self._clock.now(), request_id=request_id, detail=detail)
         self.later(lambda: self.plugins.notify(event))
 
