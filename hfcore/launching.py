@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from hfcore import lifecycle
 from hfcore.errors import (
@@ -216,6 +215,8 @@ class Launching:
                 state.save_request(lifecycle.handed_over(stored))
 
     def _new_request(self, provider: Provider, template: Template, count: int) -> Request:
+        from uuid import uuid4
+
         now = self._clock.now()
         minutes = template.spot_fleet_request_expiry or self._settings.request_expiry_minutes
         return Request(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from hfcore import lifecycle
 
@@ -74,6 +73,8 @@ class Strangers:
             at: When the cloud was asked.
             name_of: Gives an instance its host name.
         """
+        from uuid import uuid4
+
         families: dict[str, list[Found]] = {}
         for one in found:
             if one.instance and state.machine(one.instance_id) is None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hfcore import lifecycle, observing
-from hfcore.models import Release, RequestKind, RequestStatus
+from hfcore.models import RequestKind, RequestStatus
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
-    from hfcore.models import Discovery, Machine, Request
+    from hfcore.models import Discovery, Machine, Release, Request
     from hfcore.store import State
 
 _PART = "#"  # parts the id of a return from the number of the question that asks about some of its machines
@@ -152,6 +152,8 @@ def releases(state: State, return_ids: Iterable[str], reasons: Iterable[str]) ->
 
 
 def _releases(state: State, machines: Iterable[Machine], return_id: str) -> Iterator[Release]:
+    from hfcore.models import Release
+
     for creator_id, members in _by_creator(state, machines).items():
         creator = state.request(creator_id)
         if creator is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -163,3 +164,19 @@ def test_what_keeps_a_client_from_being_made_is_told_with_what_to_correct(
 def test_a_missing_region_is_said_with_the_setting_that_lacks(settings: Settings, clock: Clock) -> None:
     with pytest.raises(CloudError, match=r"no AWS region.*set `region`"):
         clients_of(replace(settings, region=""), clock)("ec2", "quick")
+
+    assert "`region`" in caught.value.hint
+
+
+def test_where_credentials_stand_elsewhere_the_metadata_service_is_not_asked(
+    settings: Settings, clock: Clock, strict_aws: StrictAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as metadata:
+        metadata.setblocking(False)  # noqa: FBT003 - socket's
+        place = f"http://127.0.0.1:{metadata.getsockname()[1]}"
+        more = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": place}
+        for name, value in (strict_aws.environment() | more).items():
+            monkeypatch.setenv(name, value)
+        clients_of(settings, clock)("ec2", "patient").describe_vpcs()
+        with pytest.raises(BlockingIOError):
+            metadata.accept()
