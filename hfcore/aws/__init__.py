@@ -4,7 +4,8 @@ Whatever asks AWS raises `CloudError` if AWS can't be asked; functions say only 
 
 about             what AWS plug-ins say of themselves alike
 accounts          whose account answers
-clients           one boto3 client for each service and patience, within the call's deadline
+clients           one client for each service and patience, within the call's deadline
+slim              service models cut to what plug-ins declare
 errors            AWS's error codes as faults; what certainly made nothing
 calls             every call: `once` and `repeat` to change (journalled), `ask` and `pages` to read
 tags              our tags, written and read
