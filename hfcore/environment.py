@@ -28,10 +28,11 @@ class EntryPoint(NamedTuple):
 def fingerprint() -> str:
     """Tell this set of installed distributions from another one, without reading them.
 
-    Installing or removing a distribution changes the modification time of the folder that it stands in.
+    Installing or removing a distribution changes the modification time of the folder that it stands in. The folder of
+    the script or the current one, which Python puts first unless told not to (`-P`), is none of these.
     """
     marks = []
-    for folder in sys.path:
+    for folder in sys.path if sys.flags.safe_path else sys.path[1:]:
         try:
             marks.append(f"{folder}:{os.stat(folder or '.').st_mtime_ns}")  # noqa: PTH116 - at start-up, each import counts
         except OSError:

@@ -333,7 +333,8 @@ class ProviderInfo:
         summary: One sentence for `hfcore plugins list`.
         cloud: The cloud whose clients it uses (`aws`); requests of one cloud can be found again by its other plug-ins.
         iam_actions: Permissions that it needs, in the cloud's spelling.
-        operations: Cloud operations that it calls, as `service:Operation`.
+        operations: Cloud operations that it calls, as `service:Operation`; with AWS, those that it has paginators for
+            must be among them, and others take longer.
         template_fields: Template fields (as files spell them) that it honours, its own ones included.
         without_effect: Template fields that do nothing on this API, each with the reason: a warning.
         refused_fields: Template fields that this API can't honour, each with the reason: an error, as the request would

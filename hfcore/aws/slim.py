@@ -14,7 +14,7 @@ from botocore import __version__  # noqa: TID253 - as below
 from botocore.loaders import Loader  # noqa: TID253 - this module is imported when the first client is made
 
 from hfcore.environment import fingerprint
-from hfcore.errors import StoreError
+from hfcore.errors import HfcoreError
 from hfcore.files import make_private_folder, prove_room, refuse_foreign_owner, replace_file
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _make(path: Path, stamp: str, loader: Loader, operations: Callable[[], Itera
         made = {"stamp": stamp, **_slim(loader, operations())}
         data = json.dumps(made, separators=(",", ":")).encode()
         replace_file(path, b"%d\n%b" % (zlib.crc32(data), data))
-    except (StoreError, LookupError, TypeError, AttributeError):  # not writable; or data of a form that is not known
+    except (HfcoreError, LookupError, TypeError, AttributeError):  # not writable; or data of a form that is not known
         return None
     return made
 

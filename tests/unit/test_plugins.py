@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -149,6 +150,13 @@ def test_entry_points_are_looked_for_anew_only_once_what_is_installed_has_change
     assert of_a_new_process() == found
     monkeypatch.setattr("hfcore.environment.fingerprint", lambda: "another set")
     assert of_a_new_process() == ()
+
+
+def test_people_and_host_factory_s_scripts_see_the_same_installation(tmp_path: Path) -> None:
+    code = "from hfcore.environment import fingerprint; print(fingerprint())"
+    ways = ([sys.executable, "-P", "-c", code], [sys.executable, "-c", code])
+    told = [subprocess.run(way, cwd=tmp_path, capture_output=True, check=True, env={}).stdout for way in ways]
+    assert told[0] == told[1]
 
 
 # Broken ones
