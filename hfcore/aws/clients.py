@@ -56,7 +56,7 @@ def connect(
     lock = threading.RLock()
 
     @cache
-    def quick() -> tuple[Session, frozenset[str]]:
+    def slim_session() -> tuple[Session, frozenset[str]]:
         session = _session(settings, region)
         if operations is None:
             return session, frozenset()
@@ -65,13 +65,13 @@ def connect(
         return session, slim.use(session, settings.work_dir / "cache" / slim.FILE, operations)
 
     @cache
-    def whole() -> Session:
-        session, slimmed = quick()
+    def whole_session() -> Session:
+        session, slimmed = slim_session()
         return _session(settings, region) if slimmed else session
 
     @cache
     def make(service: str, patience: str, *, slimmed: bool) -> Any:  # noqa: ANN401 - as below
-        session = quick()[0] if slimmed else whole()
+        session = slim_session()[0] if slimmed else whole_session()
         url = endpoint if service == "ec2" and endpoint else None
         made = _client(session, service, region, url, _config(settings, patience))
         _end_in_time(made, clock, deadline, _longest(settings, patience))
@@ -87,7 +87,7 @@ def connect(
 
     def client(service: str, patience: str) -> Any:  # noqa: ANN401 - boto3's clients are made at run time
         with lock:
-            return make(service, patience, slimmed=service in quick()[1])
+            return make(service, patience, slimmed=service in slim_session()[1])
 
     return client
 
