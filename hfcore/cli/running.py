@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hfcore.cli.output import Mode, Output
     from hfcore.config import Settings
+    from hfcore.context import Memory
     from hfcore.plugins import Plugins
     from hfcore.service import Service
 
@@ -62,24 +63,30 @@ def open_service(provider: str | None = None, *, flags: Mapping[str, str] = EMPT
 
 def make_service(settings: Settings, logger: Logger) -> Service:
     """Make the use cases over settings that are read already."""
+    from hfcore.memory import FileMemory
     from hfcore.service import Service
 
+    clock = SystemClock()
     return Service(
         settings=settings,
-        plugins=lambda: open_plugins(settings, logger),
+        plugins=lambda: open_plugins(settings, logger, FileMemory.of(settings, clock)),
         fingerprint=fingerprint,
-        clock=SystemClock(),
+        clock=clock,
         logger=logger,
     )
 
 
-def open_plugins(settings: Settings | None, logger: Logger) -> Plugins:
-    """Find the installed plug-ins, none of them imported yet; without settings none is pinned or disabled."""
+def open_plugins(settings: Settings | None, logger: Logger, memory: Memory | None = None) -> Plugins:
+    """Find the installed plug-ins, none of them imported yet; without settings none is pinned or disabled.
+
+    Args:
+        settings: The settings.
+        logger: Where what is wrong with one is told.
+        memory: Where their entry points are kept; without it all distributions are looked through.
+    """
     from hfcore import hookspecs
-    from hfcore.memory import FileMemory
     from hfcore.plugins import Plugins, installed
 
-    memory = FileMemory.of(settings, SystemClock()) if settings else None
     return Plugins(
         installed(hookspecs.PROVIDERS, memory),
         logger=logger,

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hfcore import launching, lifecycle, returning, standing
+from hfcore import lifecycle, standing
 from hfcore.errors import CapacityExceeded, CloudError, OutcomeUnknown, PluginCallError
 from hfcore.models import Fault, FaultKind, Machine, MachineStatus, Reclaim
 
@@ -57,8 +57,8 @@ class Lives(RuleBasedStateMachine):
     def __init__(self, make: Callable[[], Grid], patch: pytest.MonkeyPatch) -> None:
         super().__init__()
         numbers = count(1)
-        for module in (launching, returning):  # the order of ids must not be chance
-            patch.setattr(module, "uuid4", lambda: f"{next(numbers):08d}")
+        for place in ("uuid.uuid4", "hfcore.returning.uuid4"):  # the order of ids must not be chance
+            patch.setattr(place, lambda: f"{next(numbers):08d}")
         self.grid = make()
         self.grid.write_templates(TEMPLATE)
         self.cloud, self.clock = self.grid.cloud, self.grid.clock

@@ -158,12 +158,12 @@ def test_an_installation_that_lacks_a_library_still_answers_with_one_document(
     own_venv: Venv, venv_site: Callable[..., Site]
 ) -> None:
     site = venv_site()
-    (own_venv.site_packages / "tinydb").unlink()
+    (own_venv.site_packages / "pluggy").unlink()
     ended = subprocess.run(
         [site.scripts / "getAvailableTemplates.sh"], env=site.environment(), capture_output=True, check=False
     )
     assert ended.returncode == 1
-    assert "No module named 'tinydb'" in json.loads(ended.stdout)["message"]
+    assert "No module named 'pluggy'" in json.loads(ended.stdout)["message"]
 
 
 def test_traced_hook_calls_are_in_the_log_alone_without_what_may_be_a_secret(site: Site) -> None:
