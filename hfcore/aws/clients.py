@@ -57,17 +57,12 @@ def connect(
 
     @cache
     def slim_session() -> tuple[Session, frozenset[str]]:
-        session = _session(settings, region)
-        if operations is None:
-            return session, frozenset()
-        from hfcore.aws import slim
-
-        return session, slim.use(session, settings.work_dir / "cache" / slim.FILE, operations)
+        return _session(settings, region, operations)
 
     @cache
     def whole_session() -> Session:
         session, slimmed = slim_session()
-        return _session(settings, region) if slimmed else session
+        return _session(settings, region)[0] if slimmed else session
 
     @cache
     def make(service: str, patience: str, *, slimmed: bool) -> Any:  # noqa: ANN401 - as below
@@ -92,13 +87,20 @@ def connect(
     return client
 
 
-def _session(settings: Settings, region: str) -> Session:
+def _session(
+    settings: Settings, region: str, operations: Callable[[], Iterable[str]] | None = None
+) -> tuple[Session, frozenset[str]]:
+    """Give a session with its credentials, and the services that have slim models in it; none without `operations`."""
     from botocore.session import Session
+
+    from hfcore.aws import slim
 
     if not region:
         raise CloudError(as_fault("NoRegion", "no AWS region is set"))
-    session = Session()
+    session, slimmed = Session(), frozenset[str]()
     try:
+        if operations:
+            slimmed = slim.use(session, settings.work_dir / "cache" / slim.FILE, operations)
         if settings.credential_file:
             Path(settings.credential_file).open().close()  # botocore passes over what it can't read
             session.set_config_variable("credentials_file", settings.credential_file)
@@ -108,7 +110,7 @@ def _session(settings: Settings, region: str) -> Session:
         raise CloudError(fault(error)) from error
     except Exception as error:  # what fetches credentials is anybody's: a file, a program, a server
         raise CloudError(as_fault("CredentialRetrievalError", f"{type(error).__name__}: {error}")) from error
-    return session
+    return session, slimmed
 
 
 def _client(session: Session, service: str, region: str, url: str | None, config: Config) -> Any:  # noqa: ANN401 - as above

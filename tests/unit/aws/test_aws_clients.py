@@ -165,8 +165,6 @@ def test_a_missing_region_is_said_with_the_setting_that_lacks(settings: Settings
     with pytest.raises(CloudError, match=r"no AWS region.*set `region`"):
         clients_of(replace(settings, region=""), clock)("ec2", "quick")
 
-    assert "`region`" in caught.value.hint
-
 
 def test_where_credentials_stand_elsewhere_the_metadata_service_is_not_asked(
     settings: Settings, clock: Clock, strict_aws: StrictAws, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from hfcore.aws import slim
 from hfcore.aws.about import aws_provider
 from hfcore.aws.clients import connect
 from hfcore.config import Settings
+from hfcore.errors import CloudError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +132,14 @@ def test_models_of_the_user_s_own_stay_in_force(
     (folder / "service-2.json").write_text(json.dumps(own))
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path / "models"))
     assert operations_of(clients(refuse)("ec2", "patient")) == ["DescribeImages"]
+
+
+def test_a_profile_that_does_not_exist_is_told_all_the_same(
+    clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(CloudError, match=r"ProfileNotFound: .*\(nobody\)"):
+        clients()("ec2", "patient")
 
 
 def test_what_no_plug_in_declares_can_be_asked_all_the_same(clients: Callable[..., Any], strict_aws: StrictAws) -> None:
