@@ -17,6 +17,27 @@ if TYPE_CHECKING:
     from hfcore.models import CheckStatus, Fault, Machine, Reclaim, Request, Template
 
 
+__all__ = [
+    "Check",
+    "Discovery",
+    "Event",
+    "Found",
+    "Instance",
+    "MachineType",
+    "Notice",
+    "Offers",
+    "Outcome",
+    "OwnedResource",
+    "PlannedCall",
+    "ProviderInfo",
+    "Provisioned",
+    "Release",
+    "Released",
+    "Subnet",
+    "SubnetsWanted",
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One instance as a cloud shows it, in words that no cloud owns.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
-from hfcore import config, context, hookspecs, models
+from hfcore import config, context, hookspecs, hookvalues, models
 from hfcore.testing.core import Core, SteppedClock
 from hfcore.testing.watching import misfits
 
@@ -55,9 +55,9 @@ def test_each_example_runs_and_gives_what_its_hook_gives(name: str, tmp_path: Pa
     assert text, f"{name} has no example"
     body = textwrap.indent(textwrap.dedent(text), "    ")
     parameters = inspect.signature(hook).parameters
-    namespace: dict[str, Any] = dict(vars(models))
+    namespace: dict[str, Any] = {**vars(models), **vars(hookvalues)}
     exec(f"def example({', '.join(parameters)}):\n{body}", namespace)
     result = namespace["example"](**{one: given[one] for one in parameters})
 
-    names = {**vars(models), **vars(config), **vars(context), "Mapping": Mapping, "Any": Any}
+    names = {**vars(models), **vars(hookvalues), **vars(config), **vars(context), "Mapping": Mapping, "Any": Any}
     assert [*misfits(result, get_type_hints(hook, localns=names)["return"], name)] == []
