@@ -8,13 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hfcore.models import MachineStatus
+# The contract suite looks the types of the values up: they are there at run time.
+from hfcore.models import (
+    CheckStatus,
+    Fault,
+    Machine,
+    MachineStatus,
+    Reclaim,
+    Request,
+    Template,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from hfcore.models import CheckStatus, Fault, Machine, Reclaim, Request, Template
 
 
 __all__ = [
