@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 6
 
 .DEFAULT_GOAL := help
-.PHONY: help env compiled demo test chaos golden lint format docs wheels-test lock clean
+.PHONY: help env compiled demo test chaos bench golden lint format docs wheels-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ env: $(STAMP) ## Make the environment in .venv
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev --group docs -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[aws,testing]' $(PLUGINS:%=-e %) --group dev --group docs --group bench -c constraints.txt
 	touch $@
 
 # Calls are short processes: without byte code each of them would compile what it imports.
@@ -35,6 +35,10 @@ test: compiled ## Run every test
 # One death again, as a failure names it: make chaos DEATH=EC2Fleet-instant/poll/call-sent:after/1
 chaos: compiled ## Kill calls at every moment of their lives (long)
 	HFCORE_CHAOS='$(DEATH)' $(BIN)/python -m pytest -n $(WORKERS) -q -m chaos tests/chaos $(if $(DEATH),-k replayed)
+
+# For a first look, within two minutes and without touching bench/RESULTS.md: make bench QUICK=1
+bench: compiled ## Measure each verb against the least code for it, and write bench/RESULTS.md (long)
+	$(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
 golden: $(STAMP) ## Write anew what is generated: golden files of AWS calls, tables in docs/
 	$(BIN)/python tools/pages.py
