@@ -221,6 +221,8 @@ def stores(plan: Plan) -> Iterator[Row]:
         contestants = {OURS: steady(words), BARE: place.bare(words)}
         live, ended = known * EACH, 0
         for how, count in (("", 0), ("ended", archived), ("live", more)):
+            if how and not count:
+                continue
             if how:
                 place.fill(how, count, EACH)
             ended += count * EACH * (how == "ended")

@@ -107,10 +107,8 @@ def licence(name: str) -> str:
     """Give a distribution's licence in its own words."""
     about = metadata.metadata(name)
     classified = [one for one in about.get_all("Classifier") or () if one.startswith("License ::")]
-    words = about.get("License-Expression") or " ".join(
-        [*classified, about.get("License") or ""]
-    )  # maybe its whole text
-    return words[:300].strip()
+    told = about.get("License-Expression") or about.get("License") or ""  # the latter may be the whole text
+    return " ".join([*classified, told])[:300].strip()
 
 
 def doubtful(names: Iterable[str]) -> Iterator[str]:
