@@ -21,6 +21,7 @@ HEADINGS = "| size | who | CPU s | ours : its | wall s | peak MiB | modules | AW
 
 def write(folder: Path, rows: Sequence[Row], shares: Sequence[Share], about: Mapping[str, str]) -> str:
     """Write the report and the plots; give the report. `about` is the machine, versions, the date."""
+    rows = sorted(rows, key=lambda row: row.size)  # of one scenario; they may have come in any order
     drawn = draw(folder, rows)
     text = "\n".join([*_lines(rows, shares, about), *drawn, ""])
     (folder / "RESULTS.md").write_text(text)
@@ -47,7 +48,7 @@ def _lines(rows: Sequence[Row], shares: Sequence[Share], about: Mapping[str, str
     for share in shares:
         yield f"| {share.name} | {share.milliseconds:.1f} |"
     yield "\n## All figures"
-    for scenario in dict.fromkeys(row.scenario for row in rows):
+    for scenario in sorted({row.scenario for row in rows}):
         yield f"\n### {scenario}\n\n{HEADINGS}\n|{'---|' * HEADINGS.count(' | ')}---|"
         for row in (one for one in rows if one.scenario == scenario):
             yield from _figures(row)

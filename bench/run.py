@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
 import sys
-import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness import HERE, Launcher
 from peer import PINNED, PeerMissing, install
@@ -58,9 +58,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--no-peer", action="store_true")
     given = parser.parse_args(words)
     output = given.output or (CACHE if given.quick else HERE)
-    loads, folder = list(os.getloadavg()), Path(tempfile.mkdtemp(prefix="hfcore-bench-"))
-    with Launcher(folder / "output") as launcher:
-        plan = Plan(folder=folder, launcher=launcher, sizes=given.sizes, rounds=given.rounds, store=given.store)
+    loads = list(os.getloadavg())
+    with TemporaryDirectory(prefix="hfcore-bench-") as made, Launcher(Path(made) / "output") as launcher:
+        plan = Plan(folder=Path(made), launcher=launcher, sizes=given.sizes, rounds=given.rounds, store=given.store)
         if given.quick:
             quick(plan)
         elif not given.no_peer:
@@ -68,8 +68,11 @@ def main(words: list[str]) -> int:
                 plan.peer = install(CACHE)
             except PeerMissing as missing:
                 plan.peer = str(missing)
-        rows = [row for name in given.only for row in SCENARIOS[name](plan)]
-    shutil.rmtree(folder)
+        rows = []
+        with suppress(KeyboardInterrupt):  # what was measured until then is told
+            for name in given.only:
+                for row in SCENARIOS[name](plan):
+                    rows.append(row)  # noqa: PERF402 - one by one, as they come
     output.mkdir(exist_ok=True)
     print(write(output, rows, plan.shares, tell(plan.peer, loads)))
     return 0
