@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import urlopen
 
+import boto3
 from botocore import xform_name
 from harness import HERE, clean_environment
 
@@ -108,6 +109,18 @@ class Place:
         made = [_spelled(call) for call in self.calls()[before:]]
         return steady([sys.executable, str(HERE / "bare.py"), self.written(made)])
 
+    def end_all(self) -> None:
+        """End all machines that run in AWS, whoever made them."""
+        names = ("aws_access_key_id", "aws_secret_access_key", "region_name")
+        given = {name: self.aws.environment[name.upper().replace("REGION_NAME", "AWS_REGION")] for name in names}
+        ec2 = boto3.client("ec2", endpoint_url=self.aws.endpoint_url, **given)
+        running = [{"Name": "instance-state-name", "Values": ["running"]}]
+        for page in ec2.get_paginator("describe_instances").paginate(
+            Filters=running, PaginationConfig={"PageSize": 1000}
+        ):
+            if ids := [one["InstanceId"] for each in page["Reservations"] for one in each["Instances"]]:
+                ec2.terminate_instances(InstanceIds=ids)
+
     def kept(self, folder: Path | None = None) -> Callable[[], None]:
         """Keep a folder as it is, by default the store's; give what puts it back."""
         kept, its = self.folder / f"kept-{uuid.uuid4()}", folder or self.work
@@ -141,8 +154,8 @@ def steady(words: list[str]) -> Command:
     return lambda: words
 
 
-def afresh(put_back: Callable[[], None], words: list[str]) -> Command:
-    """Give a command before each run of which a folder is put back."""
+def afresh(put_back: Callable[[], object], words: list[str]) -> Command:
+    """Give a command before each run of which something is put back."""
 
     def command() -> list[str]:
         put_back()

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import HERE, Launcher
+from harness import HERE, Launcher, RunFailed
 from peer import PINNED, PeerMissing, install
 from report import write
 from scenarios import LARGE, MANY, SCENARIOS, Plan
@@ -68,14 +68,18 @@ def main(words: list[str]) -> int:
                 plan.peer = install(CACHE)
             except PeerMissing as missing:
                 plan.peer = str(missing)
-        rows = []
+        rows, failures = [], []
         with suppress(KeyboardInterrupt):  # what was measured until then is told
             for name in given.only:
-                for row in SCENARIOS[name](plan):
-                    rows.append(row)  # noqa: PERF402 - one by one, as they come
+                try:
+                    for row in SCENARIOS[name](plan):
+                        rows.append(row)  # noqa: PERF402 - one by one, as they come
+                except RunFailed as failed:
+                    failures.append(f"{name}: {failed}")
     output.mkdir(exist_ok=True)
     print(write(output, rows, plan.shares, tell(plan.peer, loads)))
-    return 0
+    print(*failures, sep="\n", file=sys.stderr)
+    return int(bool(failures))
 
 
 if __name__ == "__main__":
