@@ -332,7 +332,8 @@ class _TinyState:
         self._refuse_unless_changeable()
         for machine in machines:
             stored = self._machines.get(machine.instance_id)
-            self._machines.put(machine if stored is None else newer(stored, machine))
+            if machine is not stored:
+                self._machines.put(machine if stored is None else newer(stored, machine))
 
     def archive(self, request_ids: Iterable[str]) -> None:
         self._refuse_unless_changeable()
