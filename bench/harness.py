@@ -33,7 +33,11 @@ FOREIGN = (
 
 
 class RunFailed(RuntimeError):
-    """A measured command did not end well; the message has its words and what it told."""
+    """A measured command did not end well; the message has its words and what it told, `why` neither."""
+
+    def __init__(self, words: list[str], why: str, told: str) -> None:
+        super().__init__(f"{' '.join(words)} {why}: {told}")
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ class Launcher:
         for number, (code, *_) in enumerate(costs):
             if code:
                 why = f"took more than {LIMIT_SECONDS:.0f} s" if code < 0 else f"exited with {code}"
-                raise RunFailed(f"{' '.join(commands[number])} {why}: {self.told(number)}")
+                raise RunFailed(commands[number], why, self.told(number))
         codes, cpu, wall, memory, written = zip(*costs, strict=True)
         printed = sum((self.folder / f"{n}.{end}").stat().st_size for n in range(len(codes)) for end in ("out", "err"))
         return Cost(
@@ -165,7 +169,7 @@ def compare(
         except RunFailed as failed:
             if name == OURS:
                 raise
-            skipped[name] = str(failed)
+            skipped[name] = failed.why
             continue
         counts[name] = (int(modules), count_calls() - before)
     costs: dict[str, list[Cost]] = {name: [] for name in counts}
