@@ -95,7 +95,10 @@ def _read_pairs(value: object) -> dict[str, str]:
 _PATH = _text(r".+", "a path")
 _NAME = _text(r"\w[\w .:+=@-]{0,127}", "at most 128 letters, digits, spaces and .:+=@_-")
 _REGION = _text(r"[0-9a-z-]+", "a region, such as us-east-1")
-_URL = _text(r"https?://[^\s@/]+(/[^\s@]*)?", "a URL beginning with http:// or https://, without user and password")
+_URL = _text(
+    r"https?://[^\s@/?#]+(/[^\s@?#]*)?",
+    "a URL beginning with http:// or https://, without user and password, nor a query",
+)
 _HOST = _text(r"(https?://)?[^\s@/]+", "a host name or address, without user and password")
 # An owner is looked for by tag filters, in which * and ? stand for anything.
 _OWNER = _text(r"[\w.:/+=@-]{1,256}", "at most 256 letters, digits and .:/+=@_-")
@@ -306,7 +309,8 @@ def _read(kind: Kind, given: _Given) -> Any:  # noqa: ANN401 - the kind decides
     try:
         return kind.read(given.value)
     except ValueError:
-        shown = re.sub(r"^.*@", "'…@", repr(given.value))  # a URL may carry user and password before its host
+        # A URL may carry user and password before its host, and a query.
+        shown = re.sub(r"[?#].*", "?…'", re.sub(r"^.*@", "'…@", repr(given.value)))
         raise ConfigError(f"{given.key} is {shown}, and must be {kind.allowed}") from None
 
 

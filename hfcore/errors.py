@@ -57,6 +57,12 @@ class HfcoreError(Exception):
         return self.message
 
 
+def told(error: BaseException) -> str:
+    """Give an error's class, and its text where it is ours or Python's own: a library's may hold what was answered."""
+    name, plain = type(error).__name__, isinstance(error, HfcoreError) or type(error).__module__ == "builtins"
+    return f"{name}: {error}" if plain else name
+
+
 class InputError(HfcoreError):
     """What was asked for can't be understood, or can't be served as asked."""
 

@@ -256,7 +256,7 @@ class Launching:
         oldest = self._clock.now() - timedelta(hours=self._settings.retention_hours)
         with self._store.transaction() as state:
             state.archive(finished_before(state, oldest, self._journal.requests()))
-            slowed_down = pause(state.requests(), template.template_id, self._clock.now())
+            slowed_down = pause(state.requests(), state.machines_of, template.template_id, self._clock.now())
             if slowed_down:
                 until, why = slowed_down
                 left = (until - self._clock.now()).total_seconds()

@@ -11,9 +11,9 @@ import re
 import sys
 from functools import cache
 from time import gmtime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hfcore.errors import HfcoreError
+from hfcore.errors import HfcoreError, told
 from hfcore.files import FileLock, make_private_folder, open_private
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _LOCK = ".hfcore.log.lock"
 _LOCK_PATIENCE = 1.0
 _MEBIBYTE = 1024 * 1024
 _HIDDEN = "***"
+_MOST_CAUSES = 10
 
 # Where no log is open, Python would print warnings and errors to stderr.
 logging.getLogger(NAME).addHandler(logging.NullHandler())
@@ -104,6 +105,22 @@ def redact(text: str) -> str:
     return text
 
 
+def trace(error: BaseException) -> str:
+    """Give an error and those that led to it, each with where it was raised.
+
+    Texts of libraries are left out, and those of `ValueError`, which have the value.
+    """
+    from traceback import format_tb
+
+    parts: list[str] = []
+    one: BaseException | None = error
+    while one is not None and len(parts) < _MOST_CAUSES:
+        said = type(one).__name__ if isinstance(one, ValueError) else told(one)
+        parts.append("".join(format_tb(one.__traceback__)) + said)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return redact("\nwhich led to\n".join(reversed(parts)))
+
+
 @cache
 def _secrets() -> tuple[tuple[re.Pattern[str], str], ...]:
     quoted = r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
@@ -127,8 +144,13 @@ class _Formatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(process)d %(name)s %(message)s")
 
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - logging's
+        """Give a traceback without the texts of libraries."""
+        return trace(ei[1]) if ei[1] else ""
+
     def format(self, record: logging.LogRecord) -> str:
         """Give the text without secrets, and without what would move a terminal's cursor."""
+        record.exc_text = None  # another handler's, if any
         lines = redact(super().format(record)).splitlines()
         return "\n    ".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)
 

@@ -16,7 +16,7 @@ import pluggy
 
 from hfcore import hookspecs
 from hfcore.environment import entry_points
-from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider
+from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider, told
 from hfcore.models import (
     Check,
     Discovery,
@@ -211,7 +211,7 @@ class Provider:
             raise
         except BaseException as error:  # the plug-in's boundary: what it raises is its own fault, said once
             raise PluginCallError(
-                f"{self._culprit(hook)} raised {type(error).__name__}: {error}",
+                f"{self._culprit(hook)} raised {told(error)}",
                 hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
             ) from error
 
@@ -366,7 +366,7 @@ class Plugins:
             info = _ask_info(module)
         except BaseException as error:  # a plug-in may raise what it likes
             self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
-            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=f"{type(error).__name__}: {error}")
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=told(error))
         if info.hook_version != hookspecs.HOOK_VERSION:
             return PluginRecord(
                 candidate=row,

@@ -1,7 +1,7 @@
 """Own how a template is slowed down whose machines keep dying at their start. Pure.
 
 It never leaves the list: Host Factory would take its machines for lost. What it has done so far is read from its stored
-requests; a request that has got a single unit ends the pause.
+requests and machines; a request of which a single machine has come to stay ends the pause.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hfcore import lifecycle
 from hfcore.models import RequestKind, RequestStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from hfcore.models import Request
+    from hfcore.models import Machine, Request
 
 TOLERATED = 2
 """So many requests in a row may lose all their machines; from the next one on there is a pause."""
@@ -24,27 +24,55 @@ TOLERATED = 2
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=10)
 
+EARLY = timedelta(minutes=5)
+"""A machine whose end was seen within so long after its launch has died at its start, though it was seen running."""
 
-def pause(requests: Iterable[Request], template_id: str, now: datetime) -> tuple[datetime, str] | None:
+_BY_ITSELF = ("Client.InstanceInitiatedShutdown", "Client.InternalError", "Server.InternalError")
+# EC2's reasons for an end that neither a person nor a lack of capacity has brought about (EC2 API reference,
+# StateReason); what takes a Spot machine back has others.
+
+
+def pause(
+    requests: Iterable[Request],
+    machines_of: Callable[[Request], Iterable[Machine]],
+    template_id: str,
+    now: datetime,
+) -> tuple[datetime, str] | None:
     """Give until when a template is not asked for, and why; `None` if it may be.
 
     Args:
         requests: The stored requests.
+        machines_of: Gives the stored machines of one.
         template_id: The template.
         now: The time.
     """
     ended = sorted((one for one in requests if _tells(one, template_id)), key=_ended_at)
-    lost = 0
+    lost: list[tuple[Request, datetime, str]] = []
     for one in reversed(ended):
-        if one.delivered:
+        dead = _all_dead(machines_of(one)) if one.delivered else ()
+        if one.delivered and not dead:
             break
-        lost += 1
-    if lost <= TOLERATED:
+        at = max((_ended_at(one), *(machine.observed_at for machine in dead)))
+        lost.append((one, at, dead[0].message if dead else one.message))
+    if len(lost) <= TOLERATED:
         return None
-    until = _ended_at(ended[-1]) + min(FIRST_PAUSE * 2 ** min(lost - TOLERATED - 1, 8), LONGEST_PAUSE)
-    last = ended[-1]
-    why = f"all machines of its last {lost} requests died at their start, at last those of {last.request_id}"
-    return (until, f"{why} ({last.message})") if now < until else None
+    last, at, reason = lost[0]
+    until = at + min(FIRST_PAUSE * 2 ** min(len(lost) - TOLERATED - 1, 8), LONGEST_PAUSE)
+    why = f"all machines of its last {len(lost)} requests died at their start, at last those of {last.request_id}"
+    return (until, f"{why} ({reason})") if now < until else None
+
+
+def _all_dead(machines: Iterable[Machine]) -> tuple[Machine, ...]:
+    """Give the machines that Host Factory was given, if all of them have died at their start."""
+    given = tuple(one for one in machines if not one.discarded)
+    return given if all(map(_died_early, given)) else ()
+
+
+def _died_early(machine: Machine) -> bool:
+    """Tell whether a machine that nobody has given back ended by itself, soon after its launch."""
+    ended = machine.status in lifecycle.ENDING and machine.message.startswith(_BY_ITSELF)
+    launched = machine.launch_time
+    return ended and not machine.return_id and launched is not None and machine.observed_at - launched <= EARLY
 
 
 def _tells(request: Request, template_id: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import hfcore
-from hfcore.aws.errors import as_fault, failures, fault
+from hfcore.aws.errors import WITHHELD, address_only, as_fault, failures, fault
 from hfcore.errors import CloudError
 from hfcore.models import Fault, FaultKind
 
@@ -109,7 +109,8 @@ def _session(
     except failures() as error:
         raise CloudError(fault(error)) from error
     except Exception as error:  # what fetches credentials is anybody's: a file, a program, a server
-        raise CloudError(as_fault("CredentialRetrievalError", f"{type(error).__name__}: {error}")) from error
+        told = str(error) if isinstance(error, OSError) else WITHHELD
+        raise CloudError(as_fault("CredentialRetrievalError", f"{type(error).__name__}: {told}")) from error
     return session, slimmed
 
 
@@ -120,14 +121,18 @@ def _client(session: Session, service: str, region: str, url: str | None, config
     except failures() as error:
         raise CloudError(fault(error, service)) from error
     except ValueError as error:
-        raise CloudError(as_fault("InvalidEndpoint", str(error), service)) from error
+        raise CloudError(as_fault("InvalidEndpoint", address_only(str(error)), service)) from error
     return made
 
 
 def _refuse_no_address(url: str) -> None:
-    """Raise `ValueError` for an address that botocore takes, and fails with at the first call; `port` raises it too."""
+    """Raise `ValueError` for an address that botocore takes, and fails with at the first call."""
     address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or address.port == 0:
+    try:
+        is_none = address.scheme not in {"http", "https"} or address.port == 0
+    except ValueError:
+        is_none = True
+    if is_none:
         raise ValueError(f"Invalid endpoint: {url}")
 
 

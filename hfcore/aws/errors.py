@@ -42,14 +42,45 @@ class NotOurs(CloudError):
 _TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
 _CERTAIN = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA, FaultKind.THROTTLE, FaultKind.PERMISSION, FaultKind.INVALID})
 _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b")
-# An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values,
-# an endpoint with who logs in there, what a program that fetches credentials has printed, and a header with a key.
+# An authorization blob tells the policy; AWS echoes the canonical request, session token included; botocore the values.
 _SECRET = re.compile(
-    r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*"
-    r"|(://)[^/\s@]+(?=@)|(Invalid endpoint: )\S+(?=@)"
-    r"|(retrieving credentials from custom-process: |Invalid header value ).*",
-    re.DOTALL,
+    r"(Encoded authorization failure message:\s*)\S+|(The Canonical String for this request).*|(\bvalue: ).*", re.DOTALL
 )
+# Who logs in, a path and a query may be secrets too: of an address, scheme, host and port are told.
+_ADDRESS = re.compile(
+    r"""(\w+://|Invalid\sendpoint:\s(?!\w+://))(?:[^/\s"']*@)?((?:\[[\w.:]+\]|[\w.-]*)(?::\d+\b)?)[^\s"']*""",
+    re.VERBOSE,
+)
+# botocore's errors whose text is made of what this host has set, and of what the operating system says. That of others
+# may hold an answer, and with it credentials or user data: ResponseParserError has the whole of it.
+_PLAIN = frozenset(
+    {
+        "ConfigNotFound",
+        "ConfigParseError",
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "IncompleteReadError",
+        "InfiniteLoopConfigError",
+        "InvalidConfigError",
+        "InvalidDefaultsMode",
+        "InvalidRegionError",
+        "InvalidRetryModeError",
+        "InvalidSTSRegionalEndpointsConfigError",
+        "NoCredentialsError",
+        "NoRegionError",
+        "ParamValidationError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "ProxyConnectionError",
+        "ReadTimeoutError",
+        "RefreshWithMFAUnsupportedError",
+        "SSLError",
+        "UnauthorizedSSOTokenError",
+        "UnknownServiceError",
+    }
+)
+WITHHELD = "its text is left out, as it may hold what was answered"
 _LONGEST = 500
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 
@@ -102,8 +133,15 @@ def fault(error: Exception, subject: str = "") -> Fault:
         told = error.response.get("Error", {})
         return as_fault(told.get("Code") or "Unknown", told.get("Message") or str(error), subject, _status(error))
     code = type(error).__name__
-    found = as_fault(code, str(error), subject)
+    source = getattr(error, "kwargs", {}).get("provider", "")  # of credentials
+    withheld = f"from {source}: {WITHHELD}" if source else WITHHELD
+    found = as_fault(code, address_only(str(error)) if code in _PLAIN else withheld, subject)
     return found if found.kind is not FaultKind.UNKNOWN else replace(found, kind=FaultKind.TRANSIENT)
+
+
+def address_only(text: str) -> str:
+    """Take out of the addresses in a text all but scheme, host and port."""
+    return _ADDRESS.sub(r"\1\2", text)
 
 
 def aws_request_id(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hfcore.aws.calls import ask, chunks
 from hfcore.aws.errors import as_fault
@@ -46,9 +47,10 @@ def receive_notices(context: Context) -> tuple[Notice, ...]:
     """
     received: dict[str, Notice] = {}
     url = context.settings.reclaim_queue_url
+    name = named(url)
     asked = {"QueueUrl": url, "MaxNumberOfMessages": BATCH, "WaitTimeSeconds": 0, "VisibilityTimeout": HIDDEN_SECONDS}
     for _ in range(MOST_BATCHES):
-        messages = ask(context, "sqs", "ReceiveMessage", asked, url).get("Messages", ())
+        messages = ask(context, "sqs", "ReceiveMessage", asked, name).get("Messages", ())
         for message in messages:
             notice = Notice(receipt=message["ReceiptHandle"], reclaim=_announced(context, message))
             received[message["MessageId"]] = notice
@@ -67,9 +69,15 @@ def forget_notices(notices: Sequence[Notice], context: Context) -> tuple[Fault, 
     url, faults = context.settings.reclaim_queue_url, []
     for chunk in chunks(notices, BATCH):
         entries = [{"Id": str(number), "ReceiptHandle": one.receipt} for number, one in enumerate(chunk)]
-        answer = ask(context, "sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries}, url)
-        faults += [as_fault(one["Code"], one.get("Message", ""), url) for one in answer.get("Failed", ())]
+        answer = ask(context, "sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries}, named(url))
+        faults += [as_fault(one["Code"], one.get("Message", ""), named(url)) for one in answer.get("Failed", ())]
     return tuple(dict.fromkeys(faults))
+
+
+def named(url: str) -> str:
+    """Give a queue's host and name: who logs in, and a query, are nobody's business. Pure."""
+    place = urlsplit(url)
+    return f"{place.hostname or ''}/…/{place.path.rpartition('/')[2]}"
 
 
 def _announced(context: Context, message: Mapping[str, Any]) -> Reclaim | None:

@@ -20,7 +20,7 @@ from hfcore.cli.hostfactory import VERBS, VerbOptions
 from hfcore.cli.hostfactory import run as run_verb
 from hfcore.cli.output import MODE_VARIABLE, ExitCode, Mode, Output, chosen_mode, exit_code, is_retryable
 from hfcore.cli.running import Session
-from hfcore.errors import Bug, HfcoreError
+from hfcore.errors import Bug, HfcoreError, told
 from hfcore.logs import log_bug
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last boundary: a fault of ours is told as one
         log = log_bug(error, debug=session.debug)
         hint = f"the traceback is in {log}" if log else "run it again with --debug to see the traceback"
-        session.output.error(Bug.code, f"this is a bug in hfcore: {type(error).__name__}: {error}", hint)
+        session.output.error(Bug.code, f"this is a bug in hfcore: {told(error)}", hint)
         return ExitCode.FAILED
     return ExitCode.OK
 

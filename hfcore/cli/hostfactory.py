@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hfcore.errors import Bug, HfcoreError, InputError, Interrupted
+from hfcore.errors import Bug, HfcoreError, InputError, Interrupted, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def run(options: VerbOptions) -> int:
     try:
         _write(answers, text + b"\n")
         if code:
-            _write(people, f"{document['message']}\n".encode("utf-8", "backslashreplace"))
+            _write(people, f"{_on_one_line(document['message'])}\n".encode("utf-8", "backslashreplace"))
     except OSError:  # nobody reads the answer, which may name an id: it is left where people look
         with suppress(OSError):
             _write(people, text + b"\n")
@@ -120,7 +120,7 @@ def _answer(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict
 
             log = log_bug(error, debug=options.debug)
         where = f"; see {log}" if log else ""
-        return {"message": f"{Bug.code}: a bug in hfcore: {type(error).__name__}: {error}{where}"}, 1
+        return {"message": f"{Bug.code}: a bug in hfcore: {told(error)}{where}"}, 1
 
 
 def _outcome(options: VerbOptions, later: list[Callable[[], None]]) -> tuple[dict[str, Any], int]:
@@ -232,6 +232,11 @@ def _take_streams(*, keep_stderr: bool) -> tuple[int, int]:
         os.dup2(nowhere, STANDARD_ERROR)
     os.close(nowhere)
     return answers, people
+
+
+def _on_one_line(text: str) -> str:
+    """Give a text as the log has it: a caller's may move a terminal's cursor, or look like a second message."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from hfcore.errors import CloudError, ConfigError, HfcoreError, PluginError
-from hfcore.logs import redact
+from hfcore.logs import trace
 from hfcore.records import encode_time
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ class Output:
 
     def traceback(self, error: BaseException) -> None:
         """Show where an error comes from, without secrets."""
-        from traceback import format_exception
-
-        self._print(sys.stderr, redact("".join(format_exception(error))).rstrip())
+        self._print(sys.stderr, _printable(trace(error)))
 
     def _json(self, document: Item) -> None:
         self._print(sys.stdout, json.dumps(document, indent=2))

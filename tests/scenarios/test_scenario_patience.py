@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,45 @@ class TestSlowedDown:
             site.poll_until(request_id, "complete_with_error")
         assert ask(site).message.startswith("HF1004: ")
         site.statuses(*site.stored())  # sees their end
+
+    def deliver(self, site: ForkedSite) -> tuple[str, str]:
+        """Ask for a machine that runs at once; give the request's id and its own."""
+        timings = site.aws.world.timings
+        site.aws.world.timings = replace(timings, boot_seconds=0)
+        request_id = site.request(SMALL, 1)
+        site.aws.world.timings = timings
+        (machine,) = site.poll_until(request_id, "complete")["machines"]
+        return request_id, machine["machineId"]
+
+    def test_machines_that_ran_and_shut_themselves_down_at_once_have_died_at_their_start(
+        self, site: ForkedSite
+    ) -> None:
+        for _ in range(3):
+            request_id, machine_id = self.deliver(site)
+            site.aws.kill(machine_id)
+            site.pass_time(30)
+            site.statuses(request_id)
+        refused = ask(site).message
+        assert refused.startswith("HF1004: ")
+        assert f"those of {request_id} (Client.InstanceInitiatedShutdown" in refused
+
+    @pytest.mark.parametrize(
+        "end", ["long after its launch", "Server.SpotInstanceTermination", "returned", "by a user"]
+    )
+    def test_another_end_of_a_machine_that_ran_slows_nothing_down(self, site: ForkedSite, end: str) -> None:
+        for _ in range(3):
+            request_id, machine_id = self.deliver(site)
+            if end == "returned":
+                site.run("requestReturnMachines", {"machines": [{"machineId": machine_id}]})
+                continue
+            site.pass_time(600 if end.startswith("long") else 5)
+            codes = {
+                "long after its launch": "Client.InstanceInitiatedShutdown",
+                "by a user": "Client.UserInitiatedShutdown",
+            }
+            site.aws.kill(machine_id, codes.get(end, end))
+            site.statuses(request_id)
+        assert ask(site).code == 0
 
     def test_one_machine_that_is_delivered_ends_it(self, site: ForkedSite) -> None:
         for _ in range(3):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hfcore.aws.queue import named
 from hfcore.cli.app import run
 from hfcore.cli.examples import EXAMPLES
 from hfcore.testing.aws import Fault
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 MARKERS = {
     name: f"hush{number}{name}qz"
     for number, name in enumerate(
-        ("secret", "filesecret", "token", "filetoken", "script", "pairs", "data", "asked", "proxy", "canonical", "blob")
+        (
+            *("secret", "filesecret", "token", "filetoken", "script", "pairs", "data", "asked", "proxy", "canonical"),
+            *("blob", "answer"),
+        )
     )
 }
 ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": MARKERS["secret"], "AWS_SESSION_TOKEN": MARKERS["token"]}
@@ -206,6 +212,67 @@ def test_no_secret_is_kept_by_a_process_that_dies(
     assert not any(found_in(text) for text in journal)
     scene.pass_time(1)
     call("getRequestStatus", asked(*scene.stored()))
+
+
+@pytest.fixture
+def garbled() -> Iterator[str]:
+    """A server whose every answer has a secret, and breaks off."""
+
+    class Garbled(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            text = f"<AssumeRoleResponse><SecretAccessKey>{MARKERS['answer']}</SecretAccessKey>".encode()
+            self.send_response(500 if self.command == "GET" else 200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("way", ["role", "container", "launch template"])
+def test_an_answer_that_can_t_be_read_is_told_to_nobody(
+    scene: Scene, call: Callable[..., dict[str, Any]], way: str, garbled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scene.conf / "hfcore.toml").write_text('log_level = "debug"\ncall_timeout_sec = 6\n')
+    (scene.conf / "config").write_text(
+        "[profile grid]\nrole_arn = arn:aws:iam::123456789012:role/grid\nsource_profile = own\n"
+        "[profile own]\naws_access_key_id = AKIAAWS0123456789012\naws_secret_access_key = strict-aws\n"
+    )
+    no_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+    env = {
+        "role": no_keys
+        | {
+            "AWS_PROFILE": "grid",
+            "AWS_CONFIG_FILE": str(scene.conf / "config"),
+            "AWS_ENDPOINT_URL_STS": garbled,
+        },
+        "container": no_keys | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{garbled}/{MARKERS['token']}"},
+        "launch template": {"AWS_ENDPOINT_URL": f"{garbled}/{MARKERS['token']}?{MARKERS['token']}"},
+    }[way]
+    answer = call("requestMachines", wanted(CASES["RunInstances"]), env=env)
+    assert "its text is left out" in answer["message"]
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    run(["--debug", "reconcile", "--dry-run"])
+    if way != "launch template":
+        run(["doctor", "-o", "json"])
+
+
+def test_a_queue_is_told_by_its_name_alone(scene: Scene, call: Callable[..., dict[str, Any]]) -> None:
+    url = f"https://sqs.us-east-1.amazonaws.com/123456789012/q?{MARKERS['token']}"
+    call("getRequestStatus", asked("req-none"))
+    answer = call("getRequestStatus", asked("req-none"), env={"HFCORE_RECLAIM_QUEUE_URL": url})
+    assert "HFCORE_RECLAIM_QUEUE_URL" in answer["message"]
+    assert named(url) == "sqs.us-east-1.amazonaws.com/…/q"
 
 
 def test_a_proxy_s_password_is_told_to_nobody(scene: Scene, call: Callable[..., dict[str, Any]], case: Case) -> None:

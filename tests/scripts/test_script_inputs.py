@@ -213,3 +213,11 @@ def test_a_caller_that_closes_a_stream_gets_the_document_all_the_same(site: Site
     )
     assert json.loads(ended.stdout)["requestId"].startswith("req-")
     assert ended.returncode == 0
+
+
+def test_a_text_of_the_caller_s_can_t_move_the_cursor_of_who_reads_stderr(
+    shared: tuple[Site, str, dict[str, Any]],
+) -> None:
+    ended = shared[0].call("requestMachines", wanted("../x\0\x1b[31m\nHF0000: all is well", 1))
+    assert (ended.code, ended.stderr.count(b"\n")) == (1, 1)
+    assert b"x??[31m?HF0000" in ended.stderr
