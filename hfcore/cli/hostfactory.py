@@ -35,6 +35,8 @@ INPUT_OPTIONAL = frozenset({"getAvailableTemplates", "getReturnRequests"})
 STANDARD_INPUT = "-"
 TEMPLATE_AND_COUNT = 2
 STANDARD_ERROR = 2
+SILENCE = 10.0
+"""Seconds after which a pipe that is named as input, and says nothing, is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,13 +201,32 @@ def _input_text(options: VerbOptions) -> bytes | None:
 
 
 def _read_file(path: str) -> bytes:
+    from stat import S_ISFIFO
+
     from hfcore.bounds import MOST_BYTES
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - at start-up, each import counts
+        if S_ISFIFO(os.stat(path).st_mode):  # noqa: PTH116 - at start-up, each import counts
+            return _read_pipe(path, MOST_BYTES + 1)
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InputError(f"input file {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _read_pipe(path: str, most: int) -> bytes:
+    """Read a pipe, such as a shell's `<(…)`, until it is closed; one that says nothing for `SILENCE` is given up."""
+    from select import select
+
+    found = b""
+    # Opening one that nobody writes to would wait for somebody.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        while select([pipe], [], [], SILENCE)[0]:
+            part = pipe.read(most - len(found))
+            found += part or b""
+            if not part:
+                return found
+    raise InputError(f"input file {path}: it is a pipe, and nothing has come for {SILENCE:g} s")
 
 
 def _read_standard_input(options: VerbOptions) -> bytes:

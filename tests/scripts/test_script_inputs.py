@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from hfcore.cli import hostfactory
+from hfcore.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,6 +222,19 @@ def test_a_caller_that_closes_a_stream_gets_the_document_all_the_same(site: Site
 def test_a_text_of_the_caller_s_can_t_move_the_cursor_of_who_reads_stderr(
     shared: tuple[Site, str, dict[str, Any]],
 ) -> None:
-    ended = shared[0].call("requestMachines", wanted("../x\0\x1b[31m\nHF0000: all is well", 1))
-    assert (ended.code, ended.stderr.count(b"\n")) == (1, 1)
-    assert b"x??[31m?HF0000" in ended.stderr
+    ran = shared[0].run("requestMachines", wanted("../x\0\x1b[31m\nHF0000: all is well", 1))
+    assert (ran.code, ran.stderr.count("\n")) == (1, 1)
+    assert "x??[31m?HF0000" in ran.stderr
+
+
+def test_input_may_be_a_pipe_but_not_one_that_nobody_writes_to(
+    shared: tuple[Site, str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, request_id, _ = shared
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["/bin/sh", "-c", f'echo \'{{"requests": "{request_id}"}}\' > {pipe}']):
+        assert site.run("getRequestStatus", words=("-f", str(pipe))).answer["requests"][0]["requestId"] == request_id
+    monkeypatch.setattr("hfcore.cli.hostfactory.SILENCE", 0.1)
+    with pytest.raises(InputError, match=r"nothing has come for 0.1 s"):
+        hostfactory._input_text(hostfactory.VerbOptions(verb="getRequestStatus", file=str(pipe)))
