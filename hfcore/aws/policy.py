@@ -37,8 +37,15 @@ _OURS: Mapping[str, tuple[str, str]] = {
     "autoscaling:CreateOrUpdateTags": ("MadeOurs", "aws:RequestTag"),
     "ec2:CreateLaunchTemplate": ("MadeOurs", "aws:RequestTag"),
 }
-# A launch is checked on image, subnet and group too, which have no tag of ours.
-_LAUNCHES = ("ec2:CreateFleet", "ec2:RequestSpotFleet", "ec2:RunInstances")
+# What a launch makes with our tag by the call itself; where a fleet or a group launches, the tags of machines stand in the
+# launch template. Besides, it is checked on image, subnet and group, which have no tag of ours.
+_LAUNCHES: Mapping[str, tuple[str, ...]] = {
+    "ec2:CreateFleet": ("fleet",),
+    "ec2:RequestSpotFleet": ("spot-fleet-request",),
+    "ec2:RunInstances": ("instance", "volume"),
+}
+_BY_OTHERS = frozenset({"autoscaling:CreateAutoScalingGroup", "ec2:CreateFleet", "ec2:RequestSpotFleet"})
+"""With one of these, RunInstances is checked for launches that others carry out."""
 _TAGGING = (*_LAUNCHES, "ec2:CreateLaunchTemplate")
 _READS = ("Describe", "Get")
 _CHINA = ".cn"
@@ -78,10 +85,19 @@ def statements(actions: Iterable[str], owner: str = "", queue: str = "*") -> Ite
 
     passed, linked = (sorted({one for action, one in each.items() if action in left}) for each in (_PASSED_TO, _LINKED))
     created = sorted(action.partition(":")[2] for action in _TAGGING if action in left)
+    made = [
+        f"arn:*:ec2:*:*:{kind}/*"
+        for action, kinds in _LAUNCHES.items()
+        if action in left and not (action == "ec2:RunInstances" and left & _BY_OTHERS)
+        for kind in kinds
+    ]
     for sid, key in dict.fromkeys(_OURS.values()):
         mine = (action for action, how in _OURS.items() if how == (sid, key))
         yield from _allow(sid, take(*mine), condition=_tagged(f"{key}/{OWNER}", owner))
-    yield from _allow("Launch", take(*_LAUNCHES))
+    launches = take(*_LAUNCHES)
+    if made:
+        yield from _allow("LaunchOurs", launches, made, condition=_tagged(f"aws:RequestTag/{OWNER}", owner))
+    yield from _allow("Launch", launches, but=made)
     yield from _allow(
         "TagWhatIsMade", take("ec2:CreateTags"), condition={"StringEquals": {"ec2:CreateAction": created}}
     )
@@ -95,11 +111,23 @@ def statements(actions: Iterable[str], owner: str = "", queue: str = "*") -> Ite
 
 
 def _allow(
-    sid: str, actions: list[str], resource: str = "*", *, condition: Mapping[str, Any] | None = None
+    sid: str,
+    actions: list[str],
+    resource: str | list[str] = "*",
+    *,
+    but: list[str] | None = None,
+    condition: Mapping[str, Any] | None = None,
 ) -> Iterator[Statement]:
+    """Give the statement that allows actions, if there are any, on resources, or on all `but` some."""
     if actions:
-        said = {"Condition": condition} if condition else {}
-        yield {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource, **said}
+        on = {"NotResource": but} if but else {"Resource": resource}
+        yield {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": actions,
+            **on,
+            **({"Condition": condition} if condition else {}),
+        }
 
 
 def _tagged(key: str, owner: str) -> Mapping[str, Any]:

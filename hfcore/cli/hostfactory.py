@@ -220,7 +220,7 @@ def _read_pipe(path: str, most: int) -> bytes:
 
     found = b""
     # Opening one that nobody writes to would wait for somebody.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:  # noqa: PTH123 - as above
         while select([pipe], [], [], SILENCE)[0]:
             part = pipe.read(most - len(found))
             found += part or b""

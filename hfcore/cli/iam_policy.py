@@ -34,7 +34,7 @@ def iam_policy(
 ) -> None:
     """Print the IAM policy that allows what the plug-ins need, on what carries our owner tag where AWS can tell.
 
-    Of a provider instance (--provider) the tag has its owner id; without one, any value.
+    Of a provider instance (--provider) the tag has its owner id; without one, any value, as before its first call.
     """
     session: Session = ctx.obj
     settings = session.settings()
@@ -45,6 +45,9 @@ def iam_policy(
         told = f"one cloud's plug-ins make a policy, and these are of {', '.join(clouds) or 'none'}"
         raise InputError(told, hint="name plug-ins: hfcore iam-policy PLUGIN…")
     owner = (settings.owner or owner_of(settings.work_dir / "data")) if settings else ""
+    if settings and not owner:
+        told = "this provider instance has no owner id before its first call: the policy allows any owner's"
+        session.output.note(f"{told}; set `owner` in hfcore.toml, or print it again then", word="warning")
     document = chosen[0].access_policy(tuple(one.info for one in chosen), owner, settings)
     session.output.text(json.dumps(document, indent=2))
 

@@ -226,6 +226,13 @@ class TestIamPolicy:
         (data / "meta.json").write_text(json.dumps({"schema": 1, "owner": "of-the-store"}))
         assert "of-the-store" in cli("iam-policy", "--provider", provider).out
 
+    def test_an_instance_without_an_owner_yet_is_warned_that_any_is_allowed(self, cli: Cli, provider: Path) -> None:
+        ended = cli("iam-policy", "--provider", provider)
+        assert (ended.code, "hfcore:owner" in ended.out) == (ExitCode.OK, True)
+        assert "warning: this provider instance has no owner id before its first call" in ended.err
+        (provider / "conf" / "hfcore.toml").write_text('owner = "grid-1"')
+        assert cli("iam-policy", "--provider", provider).err == ""
+
     def test_a_plugin_without_a_policy_is_refused_by_name(self, cli: Cli, good: str) -> None:
         assert good
         ended = cli("iam-policy", "Fake")

@@ -225,7 +225,7 @@ class TestPolicy:
         return {one["Sid"]: one for one in document["Statement"]}
 
     def test_each_action_stands_there_once(self, grid: Grid, statements: dict[str, dict[str, Any]]) -> None:
-        actions = [action for one in statements.values() for action in one["Action"]]
+        actions = [action for sid, one in statements.items() for action in one["Action"] if sid != "LaunchOurs"]
         assert sorted(actions) == sorted(grid.provider.info.iam_actions)
         assert "Others" not in statements
 
@@ -239,6 +239,26 @@ class TestPolicy:
                 assert (key.partition("/")[2], value) == ("hfcore:owner", self.OWNER)
         assert "ec2:TerminateInstances" in statements["OursInEc2"]["Action"]
         assert all(one.split(":")[1].startswith(("Describe", "Get")) for one in statements["Look"]["Action"])
+
+    def test_what_a_launch_makes_with_our_tag_is_made_with_it_or_not_at_all(
+        self, grid: Grid, statements: dict[str, dict[str, Any]]
+    ) -> None:
+        made = {
+            "RunInstances": ("instance", "volume"),
+            "EC2Fleet": ("fleet",),
+            "SpotFleet": ("spot-fleet-request",),
+            "ASG": (),
+        }[grid.provider.name]
+        arns = [f"arn:*:ec2:*:*:{kind}/*" for kind in made]
+        assert statements.get("LaunchOurs", {}).get("Resource", []) == arns
+        assert statements["Launch"].get("NotResource", []) == arns
+        for form in FORMS[grid.provider.name]:
+            complete(grid, **form)
+        for call in grid.aws.calls:
+            if not call.parameters.get("DryRun") and f"ec2:{call.operation}" in statements["Launch"]["Action"]:
+                inner = call.parameters.get("SpotFleetRequestConfig", call.parameters)
+                tags = {one["ResourceType"]: one["Tags"] for one in inner["TagSpecifications"]}
+                assert all({"Key": "hfcore:owner", "Value": OWNER} in tags[kind] for kind in made), call.operation
 
     def test_roles_and_tags_are_given_to_aws_and_at_a_creation_alone(
         self, statements: dict[str, dict[str, Any]]

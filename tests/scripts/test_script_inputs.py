@@ -233,8 +233,10 @@ def test_input_may_be_a_pipe_but_not_one_that_nobody_writes_to(
     site, request_id, _ = shared
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with subprocess.Popen(["/bin/sh", "-c", f'echo \'{{"requests": "{request_id}"}}\' > {pipe}']):
-        assert site.run("getRequestStatus", words=("-f", str(pipe))).answer["requests"][0]["requestId"] == request_id
+    text = json.dumps({"requests": {"requestId": request_id}})
+    with subprocess.Popen(["/bin/sh", "-c", 'printf %s "$0" > "$1"', text, pipe]):
+        ran = site.run("getRequestStatus", words=("-f", str(pipe)))
+    assert ran.answer["requests"][0]["requestId"] == request_id
     monkeypatch.setattr("hfcore.cli.hostfactory.SILENCE", 0.1)
     with pytest.raises(InputError, match=r"nothing has come for 0.1 s"):
         hostfactory._input_text(hostfactory.VerbOptions(verb="getRequestStatus", file=str(pipe)))
