@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hfcore.dispatch import at_once
 from hfcore.errors import HfcoreError
 from hfcore.models import Check
 
@@ -40,9 +41,9 @@ def cloud_checks(
         found = _guarded(f"cloud {cloud}", partial(asked.check_account, actions, accounts.get(cloud, {}), context))
         shut |= {cloud for one in found if one.name == CREDENTIALS and one.status != "ok"}
         yield from found
-    for template in templates:
-        for one in _of_template(settings, dispatch, template, shut):
-            yield replace(one, name=f"template {template.template_id}: {one.name}")
+    answers = at_once(lambda template: _of_template(settings, dispatch, template, shut), templates)
+    for template, rows in zip(templates, answers, strict=True):
+        yield from (replace(one, name=f"template {template.template_id}: {one.name}") for one in rows)
 
 
 def _by_cloud(plugins: Plugins) -> dict[str, list[Provider]]:

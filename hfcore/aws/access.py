@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import tags
 from hfcore.aws.calls import ask, each
+from hfcore.aws.clients import OUT_OF_TIME
 from hfcore.aws.errors import failures, fault
+from hfcore.aws.instances import describe_live
+from hfcore.aws.owned import launch_templates
 from hfcore.errors import CloudError, HfcoreError
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Check, FaultKind
+from hfcore.models import Check, Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from hfcore.context import Context
-    from hfcore.models import CheckStatus, Fault
+    from hfcore.models import CheckStatus
 
 MOST_SKEW, ODD_SKEW = 300.0, 30.0
 """Seconds: AWS refuses what is signed more than five minutes off; who keeps time by NTP is never half a minute off."""
@@ -29,6 +32,7 @@ SLOW = 1.0
 POLICY = "attach the policy that `hfcore iam-policy` prints"
 
 _UNASKED = frozenset({FaultKind.THROTTLE, FaultKind.TRANSIENT})
+_FLEET_TAG, _SPOT_FLEET_TAG = "aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id"
 _FLEET = "fleet-00000000-0000-0000-0000-000000000000"
 _SPOT_FLEET = "sfr-00000000-0000-0000-0000-000000000000"
 # What a question must name, so that it can be put to DryRun.
@@ -40,12 +44,18 @@ _NAMING: Mapping[str, Mapping[str, Any]] = {
 }
 _LAUNCH_TEMPLATE = "CreateLaunchTemplate"
 _WHY_NOT = {
-    "ec2": "EC2 decides by what they are done to, and there is nothing to try them on; launches are tried by template",
+    "ec2": "EC2 decides by what they are done to, and nothing of ours is there to try them on",
     "autoscaling": "Auto Scaling has no DryRun",
     "iam": "IAM has no DryRun",
     "sqs": "SQS has no DryRun",
     "ssm": "SSM has no DryRun; the images of templates are looked up",
 }
+_ELSEWHERE = {
+    "CreateTags": "is asked for by launches alone",
+    "RequestSpotFleet": "needs a role",
+    "RunInstances": "is tried with each template",
+}
+"""Why actions of EC2's are not tried among the others."""
 
 
 def rehearse(context: Context, operation: str, parameters: Mapping[str, Any]) -> Fault | None:
@@ -57,13 +67,15 @@ def rehearse(context: Context, operation: str, parameters: Mapping[str, Any]) ->
     except failures() as error:
         found = fault(error, operation)
         return None if found.code == "DryRunOperation" else found
-    return None
+    return Fault(code="DryRunIgnored", message="the endpoint has no DryRun, and has carried it out", subject=operation)
 
 
 def refusal(name: str, found: Fault) -> Check:
     """Give a fault as a check: what AWS could not be asked for now, is not checked."""
     where = f" ({found.subject})" if found.subject else ""
     status: CheckStatus = "not checked" if found.kind in _UNASKED else "error"
+    if found.code == OUT_OF_TIME:
+        return Check(name=name, status=status, message="out of time")
     return Check(name=name, status=status, message=f"{found.code}{where}: {found.message}", hint=found.hint)
 
 
@@ -79,8 +91,7 @@ def check_account(actions: tuple[str, ...], accounts: Mapping[str, int], context
         Check(name="credentials", status="ok", message=str(who["Arn"])),
         account(str(who["Account"]), context.region, accounts),
         clock(context.clock.now(), when),
-        *_endpoints(context, actions),
-        *permissions(context, actions),
+        *(row for rows in each(lambda look: look(context, actions), (_endpoints, permissions)) for row in rows),
     )
 
 
@@ -143,7 +154,7 @@ def _endpoints(context: Context, actions: tuple[str, ...]) -> tuple[Check, ...]:
     questions = {"ec2": ("DescribeLaunchTemplates", {"MaxResults": 1})}
     if "autoscaling:DescribeAutoScalingGroups" in actions:
         questions["autoscaling"] = ("DescribeAutoScalingGroups", {"MaxRecords": 1})
-    return tuple(_endpoint(context, service, *question) for service, question in questions.items())
+    return each(lambda service: _endpoint(context, service, *questions[service]), questions)
 
 
 def _endpoint(context: Context, service: str, operation: str, parameters: Mapping[str, Any]) -> Check:
@@ -154,6 +165,8 @@ def _endpoint(context: Context, service: str, operation: str, parameters: Mappin
         ask(context, service, operation, parameters)
     except HfcoreError as error:
         told = getattr(error, "fault", None)
+        if told is not None and told.code == OUT_OF_TIME:
+            return refusal(name, told)
         if told is not None and told.kind is FaultKind.PERMISSION:
             return Check(name=name, status="error", message=f"{told.code}: {operation} is not allowed", hint=POLICY)
         return Check(name=name, status="error", message=str(error), hint=error.hint)
@@ -175,19 +188,53 @@ def permissions(context: Context, actions: tuple[str, ...]) -> tuple[Check, ...]
         service, _, name = action.partition(":")
         by_service.setdefault(service, []).append(name)
     names = by_service.pop("ec2", [])
-    tried = [name for name in names if name.startswith("Describe") or name == _LAUNCH_TEMPLATE]
-    found = dict(zip(tried, each(lambda name: rehearse(context, name, _trial(context, name)), tried), strict=True))
+    trials = {name: _trial(context, name) for name in names if name.startswith("Describe") or name == _LAUNCH_TEMPLATE}
+    found = _tried(context, trials)
+    if "DescribeInstances" in found and found["DescribeInstances"] is None:  # DryRun is held to here
+        ours = _on_ours(context)
+        found |= _tried(context, {name: ours[name] for name in names if name in ours})
     rest = {"ec2": [name for name in names if name not in found], **by_service}
     rest.pop("sts", None)  # needs no right
     return (*_judged(found), *(_untried(service, rest[service]) for service in rest if rest[service]))
 
 
+def _tried(context: Context, trials: Mapping[str, Mapping[str, Any]]) -> dict[str, Fault | None]:
+    return dict(zip(trials, each(lambda name: rehearse(context, name, trials[name]), trials), strict=True))
+
+
 def _trial(context: Context, name: str) -> Mapping[str, Any]:
     if name != _LAUNCH_TEMPLATE:
         return _NAMING.get(name, {})
-    its_tags = tags.specifications(tags.ours(context, "doctor"), "launch-template")
     data = {"MetadataOptions": {"HttpTokens": "required"}}
-    return {"LaunchTemplateName": "hfcore-doctor", "LaunchTemplateData": data, "TagSpecifications": its_tags}
+    return {"LaunchTemplateName": "hfcore-doctor", "LaunchTemplateData": data, **_tags(context, "launch-template")}
+
+
+def _tags(context: Context, kind: str) -> Mapping[str, Any]:
+    return {"TagSpecifications": tags.specifications(tags.ours(context, "doctor"), kind)}
+
+
+def _on_ours(context: Context) -> dict[str, Mapping[str, Any]]:
+    """Give what changes and launches would be done to or with, where something of ours is there: by operation."""
+    try:
+        live = describe_live(context).instances.values()
+        template_ids = [one.launch_templates[0] for one in launch_templates(context)]
+    except HfcoreError:
+        return {}
+    trials: dict[str, Mapping[str, Any]] = {}
+    for one in live:
+        trials["TerminateInstances"] = {"InstanceIds": [one.instance_id]}
+        if fleet := one.tags.get(_FLEET_TAG):
+            trials["ModifyFleet"] = {"FleetId": fleet, "TargetCapacitySpecification": {"TotalTargetCapacity": 0}}
+            trials["DeleteFleets"] = {"FleetIds": [fleet], "TerminateInstances": False}
+        if fleet := one.tags.get(_SPOT_FLEET_TAG):
+            trials["CancelSpotFleetRequests"] = {"SpotFleetRequestIds": [fleet], "TerminateInstances": False}
+    for one_id in template_ids[:1]:
+        trials["DeleteLaunchTemplate"] = {"LaunchTemplateId": one_id}
+        named = {"LaunchTemplateSpecification": {"LaunchTemplateId": one_id, "Version": "$Default"}}
+        target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+        fleet_of_one = {"LaunchTemplateConfigs": [named], "TargetCapacitySpecification": target, "Type": "instant"}
+        trials["CreateFleet"] = {**fleet_of_one, **_tags(context, "fleet")}
+    return trials
 
 
 def _judged(found: Mapping[str, Fault | None]) -> tuple[Check, ...]:
@@ -204,6 +251,7 @@ def _judged(found: Mapping[str, Fault | None]) -> tuple[Check, ...]:
 
 
 def _untried(service: str, names: list[str]) -> Check:
-    told = ", ".join(f"{service}:{name}" for name in sorted(names))
-    why = _WHY_NOT.get(service, "it has no DryRun")
-    return Check(name="IAM actions", status="not checked", message=f"{why}: {told}")
+    plain = [f"{service}:{name}" for name in sorted(names) if name not in _ELSEWHERE]
+    why = f"{_WHY_NOT.get(service, 'it has no DryRun')}: {', '.join(plain)}" if plain else ""
+    others = (f"{service}:{name} {_ELSEWHERE[name]}" for name in sorted(names) if name in _ELSEWHERE)
+    return Check(name="IAM actions", status="not checked", message="; ".join(filter(None, (why, *others))))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from hfcore.aws import images, launch_templates, offers
 from hfcore.aws.access import refusal, rehearse
-from hfcore.aws.calls import ask, pages
+from hfcore.aws.calls import ask, each, pages
 from hfcore.errors import CloudError, HfcoreError
 from hfcore.hookspecs import hookimpl
 from hfcore.models import Check, FaultKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from hfcore.context import Context
     from hfcore.models import CheckStatus, MachineType, Template
@@ -29,7 +29,7 @@ _OF_LAUNCHES = ("image", "launch")
 @hookimpl
 def check(template: Template, context: Context) -> tuple[Check, ...]:
     """Look up everything that a template names, and put its first launch to EC2's DryRun."""
-    return tuple(_Checks(context, template).all())
+    return _Checks(context, template).all()
 
 
 class _Checks:
@@ -38,7 +38,7 @@ class _Checks:
     def __init__(self, context: Context, template: Template) -> None:
         self._context, self._template = context, template
 
-    def all(self) -> Iterator[Check]:
+    def all(self) -> tuple[Check, ...]:
         """Give a check for each thing that the template names."""
         template, types = self._template, self._types()
         rows: tuple[tuple[str, object, Callable[[str], Check]], ...] = (
@@ -57,9 +57,7 @@ class _Checks:
             ("launch template", template.launch_template_id, self._launch_template),
             ("launch", True, self._launch),
         )
-        for name, given, look in rows:
-            if given:
-                yield _guarded(name, look)
+        return each(lambda row: _guarded(row[0], row[2]), (row for row in rows if row[1]))
 
     def _ask(self, service: str, operation: str, parameters: Json, subject: str = "") -> Json:
         key = ("check", self._context.region, self._context.endpoint, operation, json.dumps(parameters, sort_keys=True))

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 PATIENT_ATTEMPTS = 4
 LONGEST_READ = 15.0
+OUT_OF_TIME = "OutOfTime"
+"""Code of what was not sent any more, so close to the call's deadline."""
+
+_CONNECTIONS = 32
+"""So many at once that are kept open to one service: `hfcore doctor` asks about several templates at a time."""
+
 LONGEST_PAUSE = 4.0
 """Seconds that botocore waits at most before a patient client's last attempt."""
 
@@ -158,6 +164,7 @@ def _config(settings: Settings, patience: str) -> Config:
     return Config(
         retries={"mode": "standard", "total_max_attempts": attempts if patience == "patient" else 1},
         connect_timeout=connecting,
+        max_pool_connections=_CONNECTIONS,
         read_timeout=reading,
         proxies={"http": proxy, "https": proxy} if proxy else None,
         user_agent_extra=f"hfcore/{hfcore.__version__}",
@@ -189,7 +196,7 @@ def _end_in_time(client: Any, clock: Clock, deadline: float, longest: float) -> 
             before = getattr(last, "error", None)
             cause = f"{fault(before)}; " if before else ""
             message = "not sent, because too little of this call's time is left; it is tried again at the next call"
-            raise CloudError(Fault(code="OutOfTime", message=cause + message, kind=FaultKind.TRANSIENT))
+            raise CloudError(Fault(code=OUT_OF_TIME, message=cause + message, kind=FaultKind.TRANSIENT))
 
     client.meta.events.register("before-call", begin)
     client.meta.events.register("before-send", check)

@@ -31,7 +31,9 @@ def common(context: Context, others: Iterable[OwnedResource] = ()) -> tuple[Owne
     Each gets the account that answered; STS is asked for that only where no instance shows it.
     """
     account = describe_live(context).account or answering(context)
-    return tuple(replace(one, account_id=account) for one in (*_instances(context), *_templates(context), *others))
+    return tuple(
+        replace(one, account_id=account) for one in (*_instances(context), *launch_templates(context), *others)
+    )
 
 
 def resource(
@@ -75,7 +77,8 @@ def _instances(context: Context) -> Iterable[OwnedResource]:
         yield resource(*place, status=one.status.value, launch_templates=used)
 
 
-def _templates(context: Context) -> tuple[OwnedResource, ...]:
+def launch_templates(context: Context) -> tuple[OwnedResource, ...]:
+    """List launch templates of ours, asked once in one call."""
     key = ("aws-launch-templates", context.region, context.endpoint)
     return context.cache.once(key, lambda: _list_templates(context))
 

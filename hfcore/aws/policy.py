@@ -37,8 +37,8 @@ _OURS: Mapping[str, tuple[str, str]] = {
     "autoscaling:CreateOrUpdateTags": ("MadeOurs", "aws:RequestTag"),
     "ec2:CreateLaunchTemplate": ("MadeOurs", "aws:RequestTag"),
 }
-# What a launch makes with our tag by the call itself; where a fleet or a group launches, the tags of machines stand in the
-# launch template. Besides, it is checked on image, subnet and group, which have no tag of ours.
+# What a launch makes with our tag by the call itself; where a fleet or a group launches, the tags of machines stand in
+# the launch template. Besides, it is checked on image, subnet and group, which have no tag of ours.
 _LAUNCHES: Mapping[str, tuple[str, ...]] = {
     "ec2:CreateFleet": ("fleet",),
     "ec2:RequestSpotFleet": ("spot-fleet-request",),

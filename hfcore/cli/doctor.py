@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-_LONGEST_CALL = 240
-"""Seconds that the doctor may ask the clouds; more than a call of Host Factory's, as there is more to ask."""
+_LONGEST_CALL = 60
+"""Seconds that the doctor may ask the clouds, whatever time a call of Host Factory's has."""
 
 
 @app.command()

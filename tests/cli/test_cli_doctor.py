@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,33 @@ def test_offline_asks_nobody(cli: Cli, provider: Path, aws: StrictAws) -> None:
     ended = cli("doctor", "--provider", provider, "--offline", "-o", "json")
     assert rows(ended)["clouds"] == ["not checked"]
     assert aws.calls == []
+
+
+def test_what_there_is_no_time_left_for_is_not_checked(
+    cli: Cli, provider: Path, aws: StrictAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfcore.cli.doctor._LONGEST_CALL", 4)
+    aws.faults.add("latency=0.5")
+    begun = time.monotonic()
+    ended = cli("doctor", "--provider", provider, "-o", "json")
+    assert time.monotonic() - begun < 6
+    late = {one["name"] for one in ended.items if one["message"] == "out of time"}
+    assert any(name.startswith("template ") for name in late)
+    assert {one["status"] for one in ended.items if one["name"] in late} == {"not checked"}
+    assert ended.code == ExitCode.OK
+
+
+def test_a_fleet_of_ours_is_what_changes_of_fleets_are_tried_on(cli: Cli, provider: Path, aws: StrictAws) -> None:
+    fleet = next(one for one in templates_of(aws) if one.get("fleetType") == "maintain")
+    offer(provider, fleet)
+    assert cli("hostfactory", "requestMachines", fleet["templateId"], "1", "--provider", provider).code == 0
+    aws.advance(60)
+    aws.faults.add("error:UnauthorizedOperation:DeleteFleets,ModifyFleet,CreateFleet,DeleteLaunchTemplate")
+    before = len(aws.live_instances())
+    ended = cli("doctor", "--provider", provider, "-o", "json")
+    (wrong,) = (one for one in ended.items if one["name"] == "IAM actions" and one["status"] == "error")
+    told = "not allowed: ec2:CreateFleet, ec2:DeleteFleets, ec2:DeleteLaunchTemplate, ec2:ModifyFleet"
+    assert (wrong["message"], len(aws.live_instances())) == (told, before)
 
 
 def test_wrong_credentials_leave_the_templates_unchecked(cli: Cli, provider: Path, aws: StrictAws) -> None:

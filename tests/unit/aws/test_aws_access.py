@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfcore.aws.access import account, check_account, clock, latency
+from hfcore.aws.access import account, check_account, clock, latency, permissions
 from hfcore.testing.aws import AwsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hfcore.models import Check
     from hfcore.testing.rig import Rig
 
@@ -77,6 +79,25 @@ def test_actions_that_are_not_allowed_are_named_with_what_to_do(rig: Rig) -> Non
     found = [one for one in check_account(ACTIONS, {}, rig.new_context()) if one.status == "error"]
     assert [one.message for one in found] == ["not allowed: ec2:CreateLaunchTemplate, ec2:DescribeFleetHistory"]
     assert "hfcore iam-policy" in found[0].hint
+
+
+def test_changes_are_tried_on_a_machine_of_ours_where_there_is_one_and_change_nothing(
+    rig: Rig, launched: Callable[..., list[str]]
+) -> None:
+    launched(1)
+    told = [message for name, _, message in rows(rig) if name == "IAM actions"]
+    assert told[0] == "4 tried by DryRun are allowed"
+    assert not any("ec2:TerminateInstances" in message for message in told[1:])
+    assert rig.aws.live_instances()
+    rig.aws.faults.add("error:UnauthorizedOperation:TerminateInstances")
+    assert ("IAM actions", "error", "not allowed: ec2:TerminateInstances") in rows(rig)
+
+
+def test_what_launches_alone_tell_is_not_said_to_lack_something_to_try_it_on(rig: Rig) -> None:
+    found = permissions(rig.new_context(), ("ec2:CreateTags", "ec2:RequestSpotFleet", "ec2:RunInstances"))
+    (message,) = (one.message for one in found)
+    assert message.startswith("ec2:CreateTags is asked for by launches alone; ec2:RequestSpotFleet needs a role; ")
+    assert message.endswith("ec2:RunInstances is tried with each template")
 
 
 def test_what_ec2_answers_otherwise_counts_neither_as_allowed_nor_as_missing(rig: Rig) -> None:
