@@ -116,7 +116,7 @@ def trace(error: BaseException) -> str:
     one: BaseException | None = error
     while one is not None and len(parts) < _MOST_CAUSES:
         said = type(one).__name__ if isinstance(one, ValueError) else told(one)
-        parts.append("".join(format_tb(one.__traceback__)) + said)
+        parts.append(f"Traceback (most recent call last):\n{''.join(format_tb(one.__traceback__))}{said}")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return redact("\nwhich led to\n".join(reversed(parts)))
 

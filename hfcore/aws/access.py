@@ -224,7 +224,7 @@ def _on_ours(context: Context) -> dict[str, Mapping[str, Any]]:
     for one in live:
         trials["TerminateInstances"] = {"InstanceIds": [one.instance_id]}
         if fleet := one.tags.get(_FLEET_TAG):
-            trials["ModifyFleet"] = {"FleetId": fleet, "TargetCapacitySpecification": {"TotalTargetCapacity": 0}}
+            trials["ModifyFleet"] = {"FleetId": fleet}
             trials["DeleteFleets"] = {"FleetIds": [fleet], "TerminateInstances": False}
         if fleet := one.tags.get(_SPOT_FLEET_TAG):
             trials["CancelSpotFleetRequests"] = {"SpotFleetRequestIds": [fleet], "TerminateInstances": False}
