@@ -169,6 +169,12 @@ class Dispatch:
         missed = tuple(f"plug-in {row.candidate.name} is {row.status}: {row.reason}" for row in others)
         return tuple(map(self._plugins().provider, active)), missed
 
+    def switched_off(self) -> tuple[str, ...]:
+        """Name the plug-ins that a setting has switched off."""
+        from hfcore.plugins import PluginStatus
+
+        return tuple(r.candidate.name for r in self._plugins().records() if r.status is PluginStatus.DISABLED)
+
     @property
     def time_left(self) -> float:
         """Seconds that are left of this verb's time for the cloud."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Identity = tuple[int, int, int]
+
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 TEMPORARY: Final = ".tmp"
@@ -92,6 +94,16 @@ def read_json(path: Path, parse: Callable[[str], T]) -> T:
         raise untrusted(path, f"can't be understood: {error}") from error
 
 
+def identity_of(path: Path) -> Identity:
+    """Tell one version of a file from any other: inode, time of the last change in ns, size.
+
+    Raises:
+        OSError: It can't be looked at.
+    """
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class NewFile:
     """What is to take a file's place, written and synced beside it, so that a full disk is met before anything changes.
 
@@ -106,7 +118,7 @@ class NewFile:
     """
 
     def __init__(self, path: Path, data: bytes) -> None:
-        self._path = path
+        self.path = path
         self._temporary = temporary_path(path)
         try:
             _write_new(self._temporary, data, like=path)
@@ -127,14 +139,19 @@ class NewFile:
             StoreNotWritable: The old file is untouched, and nothing is left beside it.
         """
         try:
-            if keep_last and self._path.exists():
-                keep_version(self._path, last_of(self._path))
-            os.replace(self._temporary, self._path)  # noqa: PTH105 - the one call that tests let fail
-            sync_folder(self._path.parent)
+            if keep_last and self.path.exists():
+                keep_version(self.path, last_of(self.path))
+            os.replace(self._temporary, self.path)  # noqa: PTH105 - the one call that tests let fail
+            sync_folder(self.path.parent)
         except OSError as error:
-            raise not_writable(self._path, error) from error
+            raise not_writable(self.path, error) from error
         finally:
             self.drop()
+
+    @property
+    def identity(self) -> Identity:
+        """What `identity_of` tells of the file once it is put."""
+        return identity_of(self._temporary)
 
     def drop(self) -> None:
         """Remove what was written, unless it has taken the file's place."""

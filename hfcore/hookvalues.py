@@ -305,6 +305,8 @@ class OwnedResource:
         status: The cloud's word for its state.
         created_at: When it was made, UTC, if the cloud tells.
         account_id: The account in which it is; empty if the answer does not tell.
+        provider: The name of the provider instance that has made it; empty if that is not known.
+        launcher: Id of the fleet or group that has launched it, by the cloud's own word.
         launch_templates: Names and ids of the launch templates that it launches from, or that it is.
     """
 
@@ -316,6 +318,8 @@ class OwnedResource:
     status: str = ""
     created_at: datetime | None = None
     account_id: str = ""
+    provider: str = ""
+    launcher: str = ""
     launch_templates: tuple[str, ...] = ()
 
 

@@ -16,7 +16,7 @@ from hfcore.bounds import MOST_BYTES, MOST_DEPTH, is_too_deep
 from hfcore.errors import InputError
 from hfcore.models import RequestKind, RequestStatus
 from hfcore.pairs import check_exports, join_pairs, split_pairs
-from hfcore.standing import Result, result
+from hfcore.standing import Result, reason, result
 from hfcore.views import MachineRef
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _request(view: RequestView, *, lsf: bool) -> Document:
 
 def _machine(machine: Machine, request: Request) -> Document:
     outcome = result(machine, request)
-    message = request.unwanted.get(machine.instance_id) or machine.message
+    message = reason(machine, request)
     if outcome is Result.FAIL and not message:
         message = f"it is {machine.status}"
     document: Document = {

@@ -337,6 +337,7 @@ def newer(old: Machine, new: Machine) -> Machine:
         listed=old.listed or new.listed,
         return_id=late.return_id or early.return_id,
         discarded=old.discarded or new.discarded,
+        disowned=early.disowned if named_only else late.disowned,
         notice=late.notice or early.notice,
         name=late.name or early.name,
         private_ip=late.private_ip or early.private_ip,
@@ -363,6 +364,16 @@ def is_younger(machine: Machine, look: datetime) -> bool:
 def was_ending(machine: Machine) -> bool:
     """Tell whether a machine was on its way out already, or given back."""
     return bool(machine.return_id) or machine.status in ENDING
+
+
+def is_told_to_end(machine: Machine) -> bool:
+    """Tell whether a machine was given back or ended here: gone otherwise, it was only not shown any more."""
+    return bool(machine.return_id) or machine.discarded
+
+
+def disowned(machine: Machine, look: datetime) -> Machine:
+    """Note that a look has shown a machine without our owner tag; one that shows the tag again takes that back."""
+    return replace(machine, disowned=True, observed_at=look)
 
 
 def given_back(machine: Machine, return_id: str) -> Machine:

@@ -23,6 +23,8 @@ LAST_RECONCILED: Final = "reconcile"
 
 _LOCK_TIMEOUT: Final = 1.0
 
+_SKEW: Final = 60.0  # seconds by which clocks of two hosts may differ; what is younger is of a clock set back since
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,11 +50,11 @@ class FileMemory:
         return cls(settings.work_dir / "cache" / "memory.json", clock=clock)
 
     def recall(self, key: str, max_age: float | None = None) -> Any:  # noqa: ANN401 - any JSON value
-        """Give what was remembered, or `None` if that is unknown or older than `max_age` seconds."""
+        """Give what was remembered, or `None` if it is unknown, older than `max_age` seconds or of a time to come."""
         if self._entries is None:
             self._entries = self._read()
         written, value = self._entries.get(key, (0.0, None))
-        if max_age is not None and self._clock.now().timestamp() - written > max_age:
+        if max_age is not None and not -_SKEW <= self._clock.now().timestamp() - written <= max_age:
             return None
         try:
             return plain(value)

@@ -338,6 +338,7 @@ class Machine:
         listed: Whether the cloud has listed it since its creation; absent afterwards means gone.
         return_id: The return that it belongs to, once Host Factory has given it back.
         discarded: Whether it was ended here, as late or pending for too long: Host Factory never had it.
+        disowned: Whether the last look has shown it without our owner tag: it is not ours to end.
         notice: What a message of the cloud's has announced of it.
         message: Why it is not running, where the cloud says.
     """
@@ -362,6 +363,7 @@ class Machine:
     listed: bool = False
     return_id: str = ""
     discarded: bool = False
+    disowned: bool = False
     notice: Reclaim | None = None
     message: str = ""
 

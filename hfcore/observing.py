@@ -13,6 +13,7 @@ from hfcore.lifecycle import (
     ENDING,
     LATE,
     VISIBILITY_DELAY,
+    disowned,
     gone,
     is_live,
     is_open,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from hfcore.models import Discovery, Instance, Machine, Request
 
 SECOND_LOOK = timedelta(minutes=5)
-"""So long all machines of a request must have been missing before they count as gone."""
+"""So long all machines of a request must have been missing, in answers of its own account alone, to count as gone."""
 
 ORPHANED = "nobody has asked about its request by the deadline: it may be that nobody was told its id"
 
@@ -81,7 +82,8 @@ def observe(
     """
     notice = elsewhere or other_account(request, discovery)
     if notice:
-        return Observed(request=silent(request, known, notice, now), machines=known, unwanted={}, notice=notice)
+        unseen = replace(silent(request, known, notice, now), vanished_at=None)
+        return Observed(request=unseen, machines=known, unwanted={}, notice=notice)
     seen = _seen(request, discovery, name_of)
     known_ids = {machine.instance_id for machine in known}
     late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
@@ -130,8 +132,8 @@ def observe_return(
     missing = _missing(machines, discovery, now)
     doubted, merged, notice = _missing_and_seen(request, machines, missing, kept, discovery, now)
     # Its parts, in several accounts or regions, are asked about one by one: one in view takes no doubt from the others.
-    request = replace(request, vanished_at=doubted.vanished_at or request.vanished_at)
-    return Observed(request=request, machines=merged, unwanted={}, notice=notice)
+    since = None if _is_anybodys(request, discovery) else doubted.vanished_at or request.vanished_at
+    return Observed(request=replace(request, vanished_at=since), machines=merged, unwanted={}, notice=notice)
 
 
 def _seen(request: Request, discovery: Discovery, name_of: Callable[[Instance], str]) -> tuple[Machine, ...]:
@@ -155,7 +157,7 @@ def _missing(asked: Iterable[Machine], discovery: Discovery, now: datetime) -> f
         return frozenset()
     shown = {instance.instance_id for instance in discovery.instances}
     live = (m for m in asked if is_live(m) and not is_younger(m, discovery.observed_at))
-    return frozenset(m.instance_id for m in live if m.instance_id not in shown and _is_gone(m, now))
+    return frozenset(m.instance_id for m in live if m.instance_id not in shown and _should_be_visible(m, now))
 
 
 def _missing_and_seen(
@@ -174,12 +176,14 @@ def _missing_and_seen(
         noun = "machine" if len(thought_alive) == 1 else "machines"
         notice = f"none of {len(thought_alive)} {noun} thought alive was found: {doubt}"
         missing -= thought_alive
+    theirs = (m for m in known if m.instance_id in discovery.disowned and _should_be_visible(m, now))
+    seen = (*(disowned(m, discovery.observed_at) for m in theirs), *seen)
     merged = tuple(gone(m, discovery) if m.instance_id in missing else m for m in _with_seen(known, seen))
     return replace(request, machine_ids=tuple(machine.instance_id for machine in merged)), merged, notice
 
 
-def _is_gone(machine: Machine, now: datetime) -> bool:
-    """Tell absence from not being visible yet (EC2, eventual consistency)."""
+def _should_be_visible(machine: Machine, now: datetime) -> bool:
+    """Tell whether a machine, or its tags, can't be missing only because it is new (EC2, eventual consistency)."""
     launched = machine.launch_time or machine.observed_at
     return machine.listed or now - launched >= VISIBILITY_DELAY
 
@@ -194,13 +198,18 @@ def _doubt_mass_death(
     """
     if any(instance.listed for instance in discovery.instances) or not thought_alive:
         return replace(request, vanished_at=None), ""
+    if _is_anybodys(request, discovery):
+        account = f"whether account {request.account_id} has answered can't be told"
+        return replace(request, vanished_at=None), f"they do not count as gone, as {account}"
     since = request.vanished_at or now
     if now - since < SECOND_LOOK:
         return replace(request, vanished_at=since), "asked again before they count as gone"
-    if request.account_id and not discovery.account_id:
-        account = f"whether account {request.account_id} has answered can't be told"
-        return replace(request, vanished_at=since), f"they do not count as gone, as {account}"
     return replace(request, vanished_at=None), ""
+
+
+def _is_anybodys(request: Request, discovery: Discovery) -> bool:
+    """Tell whether an answer may come from another account than the request lives in."""
+    return bool(request.account_id) and not discovery.account_id
 
 
 def _overlong(

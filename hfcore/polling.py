@@ -15,6 +15,7 @@ from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError, StoreUntruste
 from hfcore.findings import Findings, Looked
 from hfcore.journal import this_process
 from hfcore.models import RequestKind, RequestStatus
+from hfcore.standing import DISOWNED
 from hfcore.tending import Tending, movable
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
-
-DISOWNED = "does not carry our owner tag any more: left alone"
 
 ANOTHER_CALL = "another call is at work on it: it is gone on with at the next one"
 
@@ -201,6 +200,7 @@ class Polling:
         notice = worklist.elsewhere(state, question, discovery)
         if notice:
             found.note(request.request_id, notice)
+            state.save_request(replace(request, vanished_at=None))
             return
         asked = tuple(filter(None, map(state.machine, question.machine_ids)))
         question = replace(question, vanished_at=request.vanished_at)
@@ -339,13 +339,11 @@ def _claimed(claims: Claims, request_ids: Collection[str], found: Findings, wait
 
 
 def _of_ours(releases: tuple[Release, ...], found: Findings) -> tuple[Release, ...]:
-    """Leave out machines that this look has shown without our owner tag; a call without a look can't tell."""
-    disowned = {instance_id for discovery in found.discoveries for instance_id in discovery.disowned}
-    for one in releases:
-        for machine in one.machines:
-            if machine.instance_id in disowned:
-                found.note(one.return_id or one.request.request_id, f"{machine.instance_id} {DISOWNED}")
-    return worklist.without(releases, disowned)
+    """Leave out machines that the last look has shown without our owner tag."""
+    theirs = [(one, m.instance_id) for one in releases for m in one.machines if m.disowned]
+    for one, instance_id in theirs:
+        found.note(one.return_id or one.request.request_id, f"{instance_id} {DISOWNED}")
+    return worklist.without(releases, {instance_id for _, instance_id in theirs})
 
 
 def _is_creating(request: Request) -> bool:

@@ -3,7 +3,8 @@
     what the cloud has under our owner tag          proposed
     of an open request, which does not know it      adopt, by itself
     of a request recorded as ended without it       end (or remove), by itself
-    recorded as gone, and alive                     end, by itself
+    told to end, recorded as gone, and alive        end, by itself
+    recorded as gone otherwise, and alive           end, by `--end-unknown` only
     of a request that no record knows               end (or remove), by `--end-unknown` only
     a shared launch template that nothing uses      remove, by `--unused-templates` only
     a live machine that the cloud does not list     look again, which decides as any poll does
@@ -91,6 +92,8 @@ class Records:
         begun: Ids of the requests that have steps in the journal.
         used: Template id to the times at which machines of it were asked for; of interest to launch templates alone.
         doubt: Why the records may lack what they should know; empty as a rule.
+        provider: The name of this provider instance; empty: what others have made is not told from its own.
+        switched_off: The plug-ins that are not asked, though what they have launched may stand.
         unlisted: Why not all that is in a place could be listed: what is there unlisted may need what is.
         since: Nothing older than this can be known to them; `None` is no bound.
     """
@@ -101,6 +104,8 @@ class Records:
     begun: frozenset[str] = frozenset()
     used: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     doubt: str = ""
+    provider: str = ""
+    switched_off: tuple[str, ...] = ()
     unlisted: Mapping[Place, str] = field(default_factory=dict)
     since: datetime | None = None
 
@@ -161,6 +166,7 @@ class Judge:
         self._counted_on = {machine.resource_id for machine in live if not machine.return_id}
         others = [one.resource for one in self._held if one.resource.kind != TEMPLATE]
         self._needing = {one.request_id for one in others}
+        self._there = {one.resource_id for one in others}
         self._users = {used for one in others for used in one.launch_templates}
 
     def findings(self) -> tuple[Finding, ...]:
@@ -194,7 +200,8 @@ class Judge:
         if not why:
             return None
         elsewhere = _elsewhere(one, request)
-        found = one.found(Deed.KEEP, elsewhere) if elsewhere else one.found(deed, why)
+        leave = Leave.END_UNKNOWN if machine is not None and not lifecycle.is_told_to_end(machine) else Leave.NONE
+        found = one.found(Deed.KEEP, elsewhere) if elsewhere else one.found(deed, why, leave)
         return self._doubted(replace(found, request=request, machine=machine))
 
     def _machine(self, one: Held, request: Request | None) -> Machine | None:
@@ -215,6 +222,9 @@ class Judge:
         request_id = one.resource.request_id
         why = f"no record knows its request {request_id}" if request_id else "no record and no tag names its request"
         since, is_template = self._records.since, one.resource.kind == TEMPLATE
+        maker = one.resource.provider
+        if maker and self._records.provider and maker != self._records.provider:
+            return one.found(Deed.KEEP, f"{why}, and the provider instance {maker} has made it")
         if since and one.resource.created_at and one.resource.created_at < since:
             return one.found(Deed.KEEP, f"{why}, and it is older than this store: what has made it may still need it")
         if is_template and request_id in self._needing:
@@ -225,7 +235,8 @@ class Judge:
         """Say what is to be done with something that a request's tag is on; no reason: all is as it should be."""
         archived = request.request_id not in self._records.requests
         if machine is not None:
-            return Deed.END, f"it is recorded as {machine.status}, and lives"
+            untold = "" if lifecycle.is_told_to_end(machine) else ", though nothing here has ended it: it may be in use"
+            return Deed.END, f"it is recorded as {machine.status}, and lives{untold}"
         if one.resource.kind == TEMPLATE:
             over = archived or lifecycle.is_finished(request)
             why = f"its request is {request.status}, and nothing of it stands that may need it"
@@ -248,9 +259,20 @@ class Judge:
         doubt = self._records.doubt
         if finding.request is None or finding.resource.kind == TEMPLATE:
             doubt = doubt or self._records.unlisted.get(finding.place, "")
+        if finding.deed is Deed.END:
+            doubt = doubt or self._unstoppable(finding.resource)
         if not doubt or finding.deed is Deed.KEEP:
             return finding
         return replace(finding, deed=Deed.KEEP, leave=Leave.NONE, why=f"{finding.why}; {doubt}")
+
+    def _unstoppable(self, one: OwnedResource) -> str:
+        """Say so if what has launched a machine may launch another one in its place, as nobody was asked to list it."""
+        if not one.launcher or one.launcher in self._there or not self._records.switched_off:
+            return ""
+        off = ", ".join(self._records.switched_off)
+        return (
+            f"what has launched it, {one.launcher}, is not listed, and may be a plug-in's that is switched off: {off}"
+        )
 
     def _shared_template(self, one: Held) -> Finding | None:
         """Judge a launch template that requests share; made again if need be, it is only clutter."""

@@ -20,6 +20,7 @@ from hfcore import lifecycle
 from hfcore.archive import Archive, id_of
 from hfcore.dispatch import at_once
 from hfcore.errors import CloudError, HfcoreError
+from hfcore.lastwrite import is_last_written
 from hfcore.memory import LAST_RECONCILED
 from hfcore.models import FleetType, Machine, MachineStatus, Release, Request, RequestKind, RequestStatus, Template
 from hfcore.reconcile import INSTANCE, UNUSED_DAYS, Deed, Held, Judge, Place, Records
@@ -49,6 +50,11 @@ MOST_BY_ITSELF = 50
 
 LONGEST_CALL = timedelta(minutes=10)
 """What is younger is not judged: no call takes so long, and by then the cloud shows what a call has made."""
+
+NOT_LAST_WRITTEN = (
+    "the records are not those that were written here last, but copied, put back or changed by hand: they may lack it, "
+    "or another instance may use it"
+)
 
 CLAIM = "reconcile"
 """What keeps two processes from doing this at the same time."""
@@ -139,6 +145,12 @@ class Reconciling:
         said = tuple(f"{place.region}: {why}" for place, why in told.items())
         count = len({one.key for one in held})
         return Survey(findings=findings, held=count, unlisted=said, doubt=records.doubt)
+
+    def trust_records(self) -> None:
+        """Take a person's word for it that the records are complete and the only ones; see `storerepair.trust`."""
+        from hfcore.storerepair import trust
+
+        trust(self._data, lock_timeout=self._settings.lock_timeout_sec)
 
     def act(self, findings: Iterable[Finding]) -> Mapping[Key, str]:
         """Do what is proposed.
@@ -243,14 +255,18 @@ class Reconciling:
             used=uses,
             doubt=self._doubt(meta.get(RESTORED_AT)),
             unlisted=unlisted,
+            provider=self._settings.provider,
+            switched_off=self._dispatch.switched_off(),
             since=decode_time(created) if created else None,
         )
 
     def _doubt(self, restored: str | None) -> str:
-        if restored:
+        if restored is not None:
             return f"an older copy of the records was taken at {restored}: they may lack it"
         gone = taken_out(self._data)
-        return f"{LACKS}: {len(gone)}, as {gone[0]}: it may lack more" if gone else ""
+        if gone:
+            return f"{LACKS}: {len(gone)}, as {gone[0]}: it may lack more"
+        return "" if is_last_written(self._data) else NOT_LAST_WRITTEN
 
     def _archived(self) -> Iterator[_Archived]:
         for line in Archive(self._data / ARCHIVE_FOLDER, month="").lines():

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from hfcore.views import MachineRef
 
 
+_REFUSED = "not ours by the owner tag, refused and left alone"
+
+
 class Returning:
     """Stores returns; what they name is ended by `hfcore.polling`."""
 
@@ -60,10 +63,12 @@ class Returning:
             adopted: frozenset[str] = frozenset()
             if ours:
                 adopted = self._strangers().adopt(state, self._store, ours.values(), since, self._name_of)
-            found, unknown = _find_machines(state, refs)
+            meant, unknown = _find_machines(state, refs)
+            found = [machine for machine in meant if not machine.disowned]
+            theirs = [machine.instance_id for machine in meant if machine.disowned]
             returned = tuple(lifecycle.given_back(machine, request_id) for machine in found)
             taken_in = [machine.instance_id for machine in found if machine.instance_id in adopted]
-            remarks = _remarks(taken_in, unknown, asked, accounts_of(state, self._settings.region))
+            remarks = _remarks(taken_in, theirs, unknown, asked, accounts_of(state, self._settings.region))
             now = self._clock.now()
             request = Request(
                 request_id=request_id,
@@ -123,10 +128,14 @@ def _by_name(state: State) -> dict[str, list[Machine]]:
 
 
 def _remarks(
-    adopted: list[str], unknown: list[str], asked: Mapping[str, Found], accounts: frozenset[str]
+    adopted: list[str],
+    theirs: list[str],
+    unknown: list[str],
+    asked: Mapping[str, Found],
+    accounts: frozenset[str],
 ) -> tuple[str, ...]:
-    """Say what becomes of machines that no record named."""
-    told: dict[str, list[str]] = {"not known here, adopted by the owner tag": adopted}
+    """Say what becomes of machines that no record named, or that are another's by now."""
+    told: dict[str, list[str]] = {"not known here, adopted by the owner tag": adopted, _REFUSED: theirs}
     for one in unknown:
         told.setdefault(_fate(asked.get(one), accounts), []).append(one)
     return tuple(f"{fate}: {', '.join(ids)}" for fate, ids in told.items() if ids)
@@ -141,4 +150,4 @@ def _fate(found: Found | None, accounts: frozenset[str]) -> str:
         return "not known here, and no instance has this name"
     if not found.known or found.ours:
         return "not known here, and gone already"
-    return "not ours by the owner tag, refused and left alone"
+    return _REFUSED

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from hfcore.models import Machine, Request
 
 
+DISOWNED = "does not carry our owner tag any more: left alone"
+
+
 class Result(StrEnum):
     """Host Factory's word for what became of a machine (`getRequestStatus`, `result`)."""
 
@@ -31,6 +34,13 @@ def result(machine: Machine, request: Request) -> Result:
     if machine.status is MachineStatus.PENDING:
         return Result.EXECUTING
     return Result.SUCCEED if machine.return_id else Result.FAIL
+
+
+def reason(machine: Machine, request: Request) -> str:
+    """Say why a machine stands as it does, as far as there is something to say."""
+    if machine.disowned:
+        return f"it {DISOWNED}"
+    return request.unwanted.get(machine.instance_id) or machine.message
 
 
 def progress(request: Request, machines: tuple[Machine, ...]) -> str:

@@ -10,12 +10,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hfcore import mending
+from hfcore import lastwrite, mending
 from hfcore.archive import Archive
 from hfcore.errors import StoreUntrusted
 from hfcore.files import (
     TEMPORARY,
     Patience,
+    identity_of,
     make_private_folder,
     prove_room,
     refuse_foreign_owner,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from hfcore.files import Identity
     from hfcore.models import Machine, Request
 
 _ROOM: Final = 256 * 1024  # bytes beyond what is stored, for what a request adds to the files, and for its intents
@@ -353,6 +355,8 @@ class _TinyState:
             for records in changed:
                 prepared.append(records.prepare())
                 stack.callback(prepared[-1].drop)
+            if lastwrite.is_last_written(self._data):
+                lastwrite.note(self._data, prepared)
             for new in prepared:
                 new.put(keep_last=True)
 
@@ -382,13 +386,12 @@ class _TinyState:
             raise RuntimeError("records can be changed inside `with store.transaction()` only")
 
 
-def _version(data: Path) -> tuple[tuple[int, int, int], ...]:
+def _version(data: Path) -> tuple[Identity, ...]:
     """Tell one content of the store from another: each change puts another file in the place of one of the two."""
     try:
-        found = [(data / name).stat() for name in (STORAGE_FILE, MACHINES_FILE)]
+        return tuple(identity_of(data / name) for name in (STORAGE_FILE, MACHINES_FILE))
     except OSError:  # whoever reads the file says why
         return ()
-    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in found)
 
 
 def _remove_leftovers(data: Path) -> None:

@@ -20,7 +20,7 @@ from hfcore.files import (
     temporary_path,
     untrusted,
 )
-from hfcore.records import encode_time
+from hfcore.records import decode_time, encode_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,7 +39,14 @@ ARCHIVE_FOLDER: Final = "archive"
 RESTORED_AT: Final = "restored_at"
 """Key in `meta.json`: when a repair took back an older copy, so that the cloud may have what no record knows of."""
 
+FOLDER: Final = "folder"
+"""Key in `meta.json`: the inode of the folder that was made with it, so that a copy is told from it."""
+
+EMPTY_FILE: Final = b"{\n}\n"
+"""A file without records."""
+
 _FIRST_SCHEMA: Final = 1
+_LONG_AGO: Final = "1970-01-01T00:00:00Z"  # what a store that does not tell is taken to be made at
 
 
 def is_there(data: Path) -> bool:
@@ -72,7 +79,7 @@ def refuse_if_absent(data: Path) -> None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Read `meta.json`, or its copy; `owner` in it is a string.
+    """Read `meta.json`, or its copy; `owner` in it is a string, and `created`, if it is there, a time.
 
     Raises:
         StoreUntrusted: It is missing, makes no sense, or is of another schema.
@@ -83,6 +90,10 @@ def read_meta(path: Path) -> dict[str, Any]:
     _refuse_other_schema(path, meta.get("schema"))
     if not isinstance(meta.get("owner"), str) or not meta["owner"]:
         raise untrusted(path, f"names no owner: {meta.get('owner')!r}")
+    try:
+        decode_time(meta.get("created", _LONG_AGO))
+    except ValueError as error:
+        raise untrusted(path, f"does not say when the store was made: {error}") from error
     return meta
 
 
@@ -115,11 +126,12 @@ def make_store(data: Path, *, owner: str | None, now: datetime) -> None:
     try:
         for part in (folder, folder / JOURNAL_FOLDER, folder / ARCHIVE_FOLDER):
             make_private_folder(part)
-        meta = format_meta({"schema": SCHEMA, "owner": owner or _new_owner(), "created": encode_time(now)})
+        made = {"schema": SCHEMA, "owner": owner or _new_owner(), "created": encode_time(now)}
+        meta = format_meta({**made, FOLDER: folder.stat().st_ino})
         for name in _META_FILES:
             replace_file(folder / name, meta)
         for name in (MACHINES_FILE, STORAGE_FILE):
-            replace_file(folder / name, b"{\n}\n")
+            replace_file(folder / name, EMPTY_FILE)
         try:
             folder.rename(data)
             sync_folder(data.parent)

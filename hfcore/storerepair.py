@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfcore import mending
+from hfcore import lastwrite, mending
 from hfcore.archive import Archive
 from hfcore.errors import StoreUntrusted
 from hfcore.files import (
@@ -359,14 +359,39 @@ def _carry_out(plan: _Plan) -> None:
     if plan.aside:
         replace_file(plan.data / f"set-aside-{_stamp(plan.now)}.json", (to_json(plan.aside) + "\n").encode())
     if META_FILE in plan.changed:
-        for path in (last_of(plan.data / META_FILE), plan.data / META_FILE):
-            replace_file(path, format_meta(plan.meta))
+        _write_meta(plan.data, plan.meta)
     for path, content in plan.archive.items():
         replace_file(path, content)
-    for name in (MACHINES_FILE, STORAGE_FILE):
-        if name in plan.changed:
-            new = NewFile(plan.data / name, format_records(plan.records[name], {}).encode())
-            new.put(keep_last=name not in plan.restored)
+    changed = [name for name in (MACHINES_FILE, STORAGE_FILE) if name in plan.changed]
+    prepared = [NewFile(plan.data / name, format_records(plan.records[name], {}).encode()) for name in changed]
+    if lastwrite.is_last_written(plan.data):
+        lastwrite.note(plan.data, prepared)
+    for new in prepared:
+        new.put(keep_last=new.path.name not in plan.restored)
+
+
+def trust(data: Path, *, lock_timeout: float) -> None:
+    """Take a person's word for it that the records here are complete, and that no other instance has their owner.
+
+    Raises:
+        StoreUntrusted: There is no store, or it can't be used.
+        StoreNotWritable: The folder belongs to another user, or can't be written.
+        StoreLocked: A call holds the lock for too long.
+    """
+    refuse_if_absent(data)
+    refuse_foreign_owner(data)
+    with FileLock(data / LOCK_FILE, lock_timeout):
+        meta = read_meta(data / META_FILE)
+        for name in (STORAGE_FILE, MACHINES_FILE):
+            read_json(data / name, parse_records)
+        if RESTORED_AT in meta:
+            _write_meta(data, {key: value for key, value in meta.items() if key != RESTORED_AT})
+        lastwrite.note(data)
+
+
+def _write_meta(data: Path, meta: Json) -> None:
+    for path in (last_of(data / META_FILE), data / META_FILE):
+        replace_file(path, format_meta(meta))
 
 
 def _keep_bad(plan: _Plan, path: Path, keep: Callable[[Path, Path], object]) -> None:

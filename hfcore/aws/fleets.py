@@ -271,14 +271,20 @@ def cleanup(context: Context, api: FleetApi, requests: Sequence[Request]) -> tup
 
 
 def end_late(context: Context, request: Request, instances: Iterable[Instance]) -> Fault | None:
-    """End instances of an ended request that are alive though each of its known machines is gone.
+    """End instances of an ended request that nobody knew, and that are alive though each of its machines is gone.
+
+    One of these that is alive was only missed, and may be in use: it is `hfcore reconcile`'s business.
 
     Returns:
         Why the request can't be cleaned up yet; `None` if none of the instances lives.
     """
-    late = sorted(one.instance_id for one in instances if one.status.value in LIVE)
-    if not late:
+    alive = sorted(one.instance_id for one in instances if one.status.value in LIVE)
+    late = [one for one in alive if one not in request.machine_ids]
+    if not alive:
         return None
+    if not late:
+        message = f"{', '.join(alive)}: recorded as gone, and seen alive; see: hfcore reconcile"
+        return Fault(code="SeenAgain", message=message)
     _, faults = terminate_ids(context, request.request_id, late, "terminate-late")
     message = f"{', '.join(late)}: launched after the request had ended, and ended now"
     return next(iter(faults.values()), Fault(code="LateInstances", message=message, kind=FaultKind.TRANSIENT))

@@ -60,7 +60,7 @@ _NONE_KNOWN = Fault(
     kind=FaultKind.GONE,
 )
 # The tags by which AWS names what launched an instance; else its reservation did.
-_RESOURCE_TAGS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id", "aws:autoscaling:groupName")
+LAUNCHER_TAGS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id", "aws:autoscaling:groupName")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
     told = (message if message.startswith(code) else f"{code}: {message}") + (f" ({known.hint})" if known else "")
     return Instance(
         instance_id=described["InstanceId"],
-        resource_id=next((its_tags[key] for key in _RESOURCE_TAGS if key in its_tags), reservation),
+        resource_id=next((its_tags[key] for key in LAUNCHER_TAGS if key in its_tags), reservation),
         status=MachineStatus(described["State"]["Name"]),
         private_ip=described.get("PrivateIpAddress", ""),
         public_ip=described.get("PublicIpAddress", ""),

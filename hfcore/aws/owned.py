@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hfcore.aws import tags
 from hfcore.aws.accounts import answering
 from hfcore.aws.calls import pages, repeat
-from hfcore.aws.instances import describe_live, utc
+from hfcore.aws.instances import LAUNCHER_TAGS, describe_live, utc
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
 from hfcore.models import FaultKind, OwnedResource
@@ -63,6 +63,8 @@ def resource(
         resource_id=resource_id,
         request_id=its_tags.get(tags.REQUEST, ""),
         template_id=its_tags.get(tags.TEMPLATE, ""),
+        provider=its_tags.get(tags.PROVIDER, ""),
+        launcher=next((its_tags[key] for key in LAUNCHER_TAGS if key in its_tags), ""),
         form=form,
         status=status,
         created_at=utc(created_at),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hfcore.reconcile import Finding
     from hfcore.reconciling import Key
 
+_VOUCH = "once the records are complete, and no other instance has their owner: hfcore reconcile --trust-records"
+
 app = typer.Typer(add_completion=False)
 
 MOST = 100
@@ -36,18 +38,23 @@ def reconcile(
     most: Annotated[
         int, typer.Option(metavar="COUNT", min=1, help="Most of what is unknown to end in one run, the oldest first.")
     ] = MOST,
+    trust_records: Annotated[
+        bool, typer.Option("--trust-records", help="Vouch that these records are complete, and the only ones.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; a terminal is asked without it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what is proposed, and do nothing.")] = False,
 ) -> None:
     """Hold all that is ours in the cloud against the records, and put right what is plain; exit code 1 if not all is.
 
     Nothing is touched that is younger than ten minutes or lacks our owner tag, nor anything while the records are an
-    older copy.
+    older copy, or a copy at all.
     """
     from hfcore.reconcile import Leave
 
     session: Session = ctx.obj
     reconciling = session.service().reconciling
+    if trust_records and not dry_run:
+        reconciling.trust_records()
     survey = reconciling.survey()
     given = {Leave.NONE: True, Leave.END_UNKNOWN: end_unknown, Leave.UNUSED_TEMPLATES: unused_templates}
     meant = [] if dry_run else _chosen([one for one in survey.findings if given[one.leave]], most)
@@ -70,6 +77,8 @@ def reconcile(
     if not session.output.is_json:
         for why in (*survey.unlisted, *filter(None, [survey.doubt])):
             session.output.note(why)
+        if survey.doubt:
+            session.output.note(_VOUCH)
     if undone or survey.unlisted:
         raise typer.Exit(ExitCode.FAILED)
 

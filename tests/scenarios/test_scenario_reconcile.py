@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,10 @@ from hfcore.testing.aws.world import ACCOUNT
 from hfcore.testing.site import CASES, Document, ForkedSite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfcore.testing.aws.instances import Instance
     from hfcore.testing.forks import Forks
 
 MINUTE = 60.0
@@ -126,18 +128,23 @@ def tags_of(site: Owned, request_id: str) -> dict[str, str]:
     return {"hfcore_owner": site.owner, "hfcore_request_id": request_id, "hfcore_template_id": "OnDemand-Small"}
 
 
+def give_to(owner: str, instance: Instance) -> None:
+    """Let an instance carry another owner's tag."""
+    instance.described["Tags"], instance.fragment = tag_list(instance.tags | {"hfcore:owner": owner}), None
+
+
 def meta(site: Owned, **changed: str) -> None:
     path = site.data / "meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
 
-def say_gone(site: Owned, instance_id: str) -> None:
-    """Let the records say of a machine that it is gone, as they do after a fault that lasted."""
+def say_gone(site: Owned, instance_id: str, *, told: bool = True) -> None:
+    """Let the records say of a machine that it is gone, as after a fault that lasted; `told`: it was ended, too."""
     store = open_store(site.data, now=datetime.now(UTC))
     with store.transaction() as state:
         machine = state.machine(instance_id)
         assert machine is not None
-        state.save_batch([replace(machine, status=MachineStatus.TERMINATED, message="the cloud no longer knows it")])
+        state.save_batch([replace(machine, status=MachineStatus.TERMINATED, discarded=told)])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -237,6 +244,63 @@ def test_while_the_records_are_an_older_copy_nothing_is_done(site: Owned, lost: 
     assert {one["proposed"] for one in found["items"]} == {"keep"}
     assert "an older copy of the records was taken at 2026-01-01T00:00:00Z" in found["doubt"]
     assert len(site.live()) == 2
+
+
+def put_back(site: Owned, copy: Path) -> None:
+    shutil.rmtree(site.data)
+    shutil.copytree(copy / "data", site.data)
+
+
+def put_back_two_files(site: Owned, copy: Path) -> None:
+    for name in ("storage.json", "machines.json"):
+        shutil.copy2(copy / "data" / name, site.data / name)
+        shutil.copy2(copy / "data" / name, site.data / f"{name}.last")
+
+
+def put_back_everything_elsewhere(site: Owned, copy: Path) -> None:
+    site.work.rename(site.work.with_name("gone"))
+    shutil.copytree(copy, site.work)
+
+
+@pytest.mark.parametrize("restore", [put_back, put_back_two_files, put_back_everything_elsewhere])
+@pytest.mark.parametrize("before", [1, 0])
+def test_where_a_person_has_put_an_older_store_in_place_nothing_is_ended_without_that_persons_word(
+    site: Owned, tmp_path: Path, restore: Callable[[Owned, Path], None], before: int
+) -> None:
+    for _ in range(before):
+        site.remember()
+    shutil.copytree(site.work, tmp_path / "copy")
+    site.pass_time(2)
+    site.request("OnDemand-Small", 2)
+    standing = site.live()
+    restore(site, tmp_path / "copy")
+    site.request("OnDemand-Small", 1)  # the doubt outlives what is stored later
+    site.pass_time(PERIOD)
+    site.status(next(iter(site.stored())))
+    found = site.reconcile("--end-unknown", "--yes")
+    assert {one["proposed"] for one in found["items"] if one["kind"] == "instance"} == {"keep"}
+    assert "the records are not those that were written here last" in found["doubt"]
+    assert standing <= site.live()
+    done = site.reconcile("--end-unknown", "--yes", "--trust-records")
+    assert done["doubt"] == ""
+    assert len(site.live() & standing) == before  # of the request that the copy has
+    site.request("OnDemand-Small", 1)
+    assert site.reconcile("--dry-run")["doubt"] == ""
+
+
+@pytest.mark.parametrize("name", ["EC2Fleet-maintain", "SpotFleet"])
+def test_machines_that_a_plug_in_may_have_launched_which_is_switched_off_are_kept(
+    site: Owned, lost: Owned, name: str
+) -> None:
+    lost.request(CASES[name].template_id, 2)
+    site.wait_for_running(2)
+    site.pass_time(MARGIN)
+    before = site.live()
+    off = {"HFCORE_DISABLED_PLUGINS": name.partition("-")[0]}
+    found = site.reconcile("--end-unknown", "--yes", env=off)["by_id"]
+    assert all("is switched off: " + off["HFCORE_DISABLED_PLUGINS"] in found[one]["why"] for one in before)
+    site.pass_time(MINUTE)
+    assert site.live() == before
 
 
 @pytest.mark.parametrize("emptied", [("storage.json", "machines.json"), ("machines.json", "storage.json")])
@@ -347,12 +411,19 @@ class TestByItself:
         assert f"reconcile: end instance {late}: its request is completed without it" in site.logged()
 
     @pytest.mark.parametrize("name", CASES)
-    def test_a_machine_recorded_as_gone_and_seen_alive_again_is_ended(self, site: Owned, name: str) -> None:
-        request_id, machines = site.complete(CASES[name].template_id, 2)
-        gone, stays = sorted(one["machineId"] for one in machines)
-        say_gone(site, gone)
-        site.pass_time(PERIOD)
-        site.status(request_id)
+    def test_a_machine_recorded_as_gone_and_seen_alive_again_is_ended_if_it_was_told_to(
+        self, site: Owned, name: str
+    ) -> None:
+        request_id, machines = site.complete(CASES[name].template_id, 3)
+        ended, missed, stays = sorted(one["machineId"] for one in machines)
+        say_gone(site, ended)
+        say_gone(site, missed, told=False)
+        for _ in range(2):
+            site.pass_time(PERIOD)
+            site.status(request_id)
+            assert site.live() == {missed, stays}
+        assert f"reconcile: instance {missed} stands: it is recorded as terminated, and lives, though" in site.logged()
+        site.reconcile("--end-unknown", "--yes")
         assert site.live() == {stays}
 
     def test_a_resource_that_an_ended_request_does_not_know_is_ended(self, site: Owned) -> None:
@@ -441,13 +512,30 @@ class TestTwoOwners:
         assert not site.all_of_ours()
         assert other.status(theirs)["status"] == "complete"
 
+    @pytest.mark.parametrize("name", CASES)
+    def test_a_machine_that_a_poll_has_shown_as_another_owners_is_not_ended_by_a_return(
+        self, site: Owned, name: str
+    ) -> None:
+        request_id, machines = site.complete(CASES[name].template_id, 2)
+        taken = site.aws.region().instances[machines[0]["machineId"]]
+        give_to(OTHERS, taken)
+        shown = {one["machineId"]: one["message"] for one in site.status(request_id)["machines"]}
+        assert shown[taken.id] == "it does not carry our owner tag any more: left alone"
+        refused = site.run("requestReturnMachines", {"machines": machines})
+        assert f"not ours by the owner tag, refused and left alone: {taken.id}" in refused.message
+        assert site.live() == {taken.id}
+        give_to(OURS, taken)
+        site.status(request_id)
+        site.give_back(machines)
+        assert not site.live()
+
     def test_a_machine_that_another_owner_has_taken_over_is_not_ended_by_a_poll(self, site: Owned) -> None:
         _, machines = site.complete("OnDemand-Small", 2)
         taken = site.aws.region().instances[machines[0]["machineId"]]
         site.aws.faults.add("error:UnauthorizedOperation:TerminateInstances")
         return_id = site.give_back(machines)
         site.aws.faults.clear()
-        taken.described["Tags"], taken.fragment = tag_list(taken.tags | {"hfcore:owner": OTHERS}), None
+        give_to(OTHERS, taken)
         for _ in range(2):
             answer = site.status(return_id)
             assert f"{taken.id} does not carry our owner tag any more: left alone" in answer["message"]

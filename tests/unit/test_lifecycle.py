@@ -455,6 +455,7 @@ def test_a_machine_that_is_given_back_and_was_never_told_to_end_is_doubted_like_
     unsure = observing.observe_return(first.request, machines, seen(account_id=""), now=later, name_of=lambda _: "")
     assert unsure.machines == machines
     assert "whether account 1 has answered can't be told" in unsure.notice
+    assert unsure.request.vanished_at is None
     second = observing.observe_return(first.request, machines, seen(), now=later, name_of=lambda _: "")
     assert [machine.status for machine in second.machines] == [TERMINATED]
 
@@ -468,7 +469,8 @@ def test_while_the_rest_is_doubted_what_was_ending_is_gone() -> None:
 def test_an_answer_from_another_account_changes_nothing() -> None:
     request = a_request(machine_ids=("i-1",), account_id="1")
     known = (a_machine(1),)
-    observed = observe(request, known, seen(an_instance(7), account_id="2", at=NOW + 29 * MINUTE))
+    doubted = replace(request, vanished_at=NOW)
+    observed = observe(doubted, known, seen(an_instance(7), account_id="2", at=NOW + 29 * MINUTE))
     assert (observed.request, observed.machines) == (request, known)
     assert "account 2" in observed.notice
 

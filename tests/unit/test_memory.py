@@ -64,6 +64,15 @@ def test_what_is_too_old_is_forgotten_for_those_who_say_so(path: Path, clock: Ha
     assert mind.recall("parameter") == "ami-1"
 
 
+def test_what_was_remembered_before_the_clock_was_set_back_is_forgotten_like_what_is_too_old(
+    path: Path, clock: Hands
+) -> None:
+    FileMemory(path, clock=clock).remember("key", 1)
+    clock.sleep(-120)
+    assert FileMemory(path, clock=clock).recall("key", 3600) is None
+    assert FileMemory(path, clock=clock).recall("key") == 1
+
+
 def test_two_memories_of_one_file_keep_each_others_facts(path: Path, clock: Hands) -> None:
     one, two = FileMemory(path, clock=clock), FileMemory(path, clock=clock)
     assert one.recall("b") is None

@@ -54,10 +54,12 @@ def judged(*things: Held, by: Records, unused: timedelta | None = timedelta(days
 
 
 I1, FLEET = held(INSTANCE, "i-1"), held("fleet", "fleet-1")
+LAUNCHED = held(INSTANCE, "i-1", launcher="fleet-1")
 OWN = held(TEMPLATE, "hfcore-req-1", launch_templates=("lt-1", "hfcore-req-1"))
 SHARED = held(TEMPLATE, "hfcore-abc", request_id="", launch_templates=("lt-2", "hfcore-abc"))
 LONG_AGO = replace(SHARED, resource=replace(SHARED.resource, created_at=NOW - timedelta(days=40)))
 AGED = replace(ALIVE, status=MachineStatus.TERMINATED)
+RETURNED = replace(AGED, return_id="ret-1")
 
 CASES: dict[str, tuple[tuple[Held, ...], Records, list[tuple[str, str]]]] = {
     "what is recorded": ((I1, FLEET, OWN), records(OPEN, machines=[ALIVE]), []),
@@ -69,8 +71,9 @@ CASES: dict[str, tuple[tuple[Held, ...], Records, list[tuple[str, str]]]] = {
     "an ended request is still to remove its fleet": ((FLEET,), records(ENDED), []),
     "a cleaned request's fleet": ((FLEET,), records(replace(ENDED, cleaned=True)), [("end", "")]),
     "an archived request's machine": ((I1,), records(archived=lambda _: (ENDED, ())), [("end", "")]),
-    "recorded as gone": ((I1,), records(ENDED, machines=[AGED]), [("end", "")]),
-    "recorded as gone in the archive": ((I1,), records(archived=lambda _: (ENDED, (AGED,))), [("end", "")]),
+    "recorded as gone": ((I1,), records(ENDED, machines=[AGED]), [("end", "--end-unknown")]),
+    "given back, and recorded as gone": ((I1,), records(ENDED, machines=[RETURNED]), [("end", "")]),
+    "recorded as gone in the archive": ((I1,), records(archived=lambda _: (ENDED, (RETURNED,))), [("end", "")]),
     "recorded as gone just now": ((I1,), records(ENDED, machines=[replace(AGED, observed_at=NOW)]), []),
     "an unknown request": ((I1, FLEET), records(), [("end", "--end-unknown")] * 2),
     "no request at all": ((held(INSTANCE, "i-1", ""),), records(), [("end", "--end-unknown")]),
@@ -80,6 +83,15 @@ CASES: dict[str, tuple[tuple[Held, ...], Records, list[tuple[str, str]]]] = {
     "younger than the margin": ((held(INSTANCE, "i-1", created_at=NOW - timedelta(minutes=9)),), records(), []),
     "of an age that nobody tells": ((held(INSTANCE, "i-1", created_at=None),), records(), []),
     "older than the store": ((I1,), records(since=NOW - timedelta(minutes=30)), [("keep", "")]),
+    "made by another instance": ((held(INSTANCE, "i-1", provider="b"),), records(provider="a"), [("keep", "")]),
+    "made by this instance": (
+        (held(INSTANCE, "i-1", provider="a"),),
+        records(provider="a"),
+        [("end", "--end-unknown")],
+    ),
+    "its launcher may be a plug-in's that is off": ((LAUNCHED,), records(ENDED, switched_off=("ASG",)), [("keep", "")]),
+    "its launcher is listed": ((LAUNCHED, FLEET), records(switched_off=("ASG",)), [("end", "--end-unknown")] * 2),
+    "all plug-ins are on": ((LAUNCHED,), records(), [("end", "--end-unknown")]),
     "in another region": ((replace(I1, place=THERE),), records(ENDED), [("keep", "")]),
     "in another account": ((held(INSTANCE, "i-1", account_id="2"),), records(ENDED), [("keep", "")]),
     "the records are doubtful": ((I1, FLEET), records(ENDED, doubt="they are old"), [("keep", "")]),

@@ -88,7 +88,8 @@ def test_the_first_run_makes_a_whole_private_folder(data: Path) -> None:
     assert all(path.stat().st_mode & 0o7777 == (0o700 if path.is_dir() else 0o600) for path in data.iterdir())
     assert data.stat().st_mode & 0o7777 == 0o700
     meta = json.loads((data / "meta.json").read_text())
-    assert meta == {"schema": 1, "owner": made.owner, "created": "2026-01-02T03:04:05Z"}
+    its = {"created": "2026-01-02T03:04:05Z", "folder": data.stat().st_ino}
+    assert meta == {"schema": 1, "owner": made.owner, **its}
     assert len(made.owner) == 36
     assert json.loads((data / "storage.json").read_text()) == json.loads((data / "machines.json").read_text()) == {}
 
@@ -190,6 +191,8 @@ def test_an_empty_folder_is_no_store(data: Path) -> None:
         (b'{"schema":0,"owner":"x"}', "is of schema 0, and no hfcore has written one below 1"),
         (b'{"schema":1}', "owner"),
         (b'{"schema":1,"owner":""}', "owner"),
+        (b'{"schema":1,"owner":"x","created":"x"}', "does not say when the store was made: Invalid isoformat"),
+        (b'{"schema":1,"owner":"x","created":5}', "does not say when the store was made: 5 is not a time"),
         (b"[]", "not a JSON object"),
         (b"{", "line 1, column 2"),
     ],
@@ -373,8 +376,8 @@ def test_a_file_is_read_at_most_once_and_machines_only_if_asked_for(
         state.machines()
         state.requests()
         state.live_ids()
-    assert read == ["storage.json", "machines.json"]
-    assert written == ["machines.json.last", "machines.json", "storage.json.last", "storage.json"]
+    assert read == ["storage.json", "machines.json", "data.written"]
+    assert written == ["data.written", "machines.json.last", "machines.json", "storage.json.last", "storage.json"]
 
 
 def test_lines_that_did_not_change_stay_as_they_are(filled: TinyStore) -> None:
