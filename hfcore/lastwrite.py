@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from hfcore.errors import StoreUntrusted
 from hfcore.files import identity_of, last_of, not_writable, read_json, remove_quietly, temporary_path, write_new
-from hfcore.storefolder import EMPTY_FILE, FOLDER, MACHINES_FILE, META_FILE, STORAGE_FILE, read_meta
+from hfcore.storefolder import EMPTY_FILE, FOLDER, MACHINES_FILE, META_FILE, STORAGE_FILE, read_meta, written_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,15 +25,16 @@ _FILES: Final = (STORAGE_FILE, MACHINES_FILE)
 
 def is_last_written(data: Path) -> bool:
     """Tell whether a store's files are those that were written here last, or those of a store just made."""
+    path = written_note(data)
+    if not path.exists():
+        return _is_new(data)
     try:
         # Before the note is read: one change more is noted by then at most, with what the files were before it.
         found = {name: identity_of(data / name) for name in _FILES}
-        noted = read_json(_note(data), json.loads)
-        if all(list(found[name]) in noted[name] for name in _FILES):
-            return True
-    except (OSError, StoreUntrusted, KeyError, TypeError):  # no note, or a damaged one
-        pass
-    return _is_new(data)
+        noted = read_json(path, json.loads)
+        return all(list(found[name]) in noted[name] for name in _FILES)
+    except (OSError, StoreUntrusted, KeyError, TypeError):  # the note is damaged
+        return False
 
 
 def note(data: Path, coming: Iterable[NewFile] = ()) -> None:
@@ -46,7 +47,7 @@ def note(data: Path, coming: Iterable[NewFile] = ()) -> None:
     Raises:
         StoreNotWritable: The note is as before.
     """
-    path = _note(data)
+    path = written_note(data)
     temporary = temporary_path(path)
     try:
         content = {name: [identity_of(data / name)] for name in _FILES}
@@ -58,10 +59,6 @@ def note(data: Path, coming: Iterable[NewFile] = ()) -> None:
         raise not_writable(path, error) from error
     finally:
         remove_quietly(temporary)
-
-
-def _note(data: Path) -> Path:
-    return data.with_name(f"{data.name}.written")
 
 
 def _is_new(data: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hfcore import lastwrite, mending
+from hfcore import mending
 from hfcore.archive import Archive
 from hfcore.errors import StoreUntrusted
 from hfcore.files import (
@@ -348,6 +348,8 @@ class _TinyState:
         changed = [records for records in (self._machines, self._requests) if records.apply()]
         if not changed:
             return
+        from hfcore import lastwrite
+
         _remove_leftovers(self._data)
         with ExitStack() as stack:
             # Both are written before either takes its place: a full disk is met while nothing has changed yet.

@@ -121,6 +121,7 @@ def make_store(data: Path, *, owner: str | None, now: datetime) -> None:
     Raises:
         StoreNotWritable: It can't be made; nothing is left of it.
     """
+    remove_quietly(written_note(data))  # of a store that was removed: it would speak against this one
     make_private_folder(data.parent)
     folder = temporary_path(data)
     try:
@@ -140,6 +141,11 @@ def make_store(data: Path, *, owner: str | None, now: datetime) -> None:
                 raise not_writable(data, error) from error
     finally:
         remove_unfinished(folder)
+
+
+def written_note(data: Path) -> Path:
+    """Name the note of what the store's files are, see `hfcore.lastwrite`."""
+    return data.with_name(f"{data.name}.written")
 
 
 def format_meta(meta: dict[str, Any]) -> bytes:
