@@ -1,7 +1,7 @@
 """The provider `Local`: processes of this host as machines, so that a grid can be watched as it grows, without a cloud.
 
 Its cloud is the process table (Linux): a machine is a `sleep` whose environment has its tags; its id is the process's
-and when it began. `pgrep -a sleep` shows the grid, `kill` lets a machine crash.
+and when it began. `pgrep -af '^sleep 99999999'` shows the grid, `kill` lets a machine crash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def spawn(its: Mapping[str, str]) -> None:
     """Start a machine with these tags; OSError if the host has no room for one more process."""
     nothing = [(os.POSIX_SPAWN_OPEN, one, os.devnull, os.O_RDWR, 0) for one in range(3)]
     own = {MARK: json.dumps(dict(its))}
-    made = os.posix_spawn("/bin/sleep", ["sleep", "infinity"], own, file_actions=nothing, setsid=True)
+    made = os.posix_spawn("/bin/sleep", ["sleep", "99999999"], own, file_actions=nothing, setsid=True)
     tries = iter(range(1000))
     while not Path(f"/proc/{made}/environ").read_bytes() and next(tries, None) is not None:
         time.sleep(0.001)  # exec shows the environment only a moment after posix_spawn has come back
@@ -76,9 +76,8 @@ def instance(machine_id: str, its: Mapping[str, str]) -> models.Instance:
 
 @hookimpl
 def provider_info() -> models.ProviderInfo:
-    about = "Processes of this host as machines."
-    fields = ("vmType", "vmTypes", "instanceTags")
-    return models.ProviderInfo(name="Local", hook_version=1, summary=about, cloud="local", template_fields=fields)
+    told = {"summary": "Processes of this host as machines.", "template_fields": ("vmType", "vmTypes", "instanceTags")}
+    return models.ProviderInfo(name="Local", hook_version=1, cloud="local", **told)
 
 
 @hookimpl
@@ -88,7 +87,7 @@ def validate_template() -> tuple[models.Problem, ...]:
 
 @hookimpl
 def provision(request: models.Request, template: models.Template, context: Context) -> models.Provisioned:
-    weight, faults = next(iter(template.vm_types.values()), 1), []
+    weight, short = next(iter(template.vm_types.values()), 1), ""
     own = {"weight": str(weight), "asked": request.created_at.isoformat()}
     its = tags.of_instances(context, template, request.request_id) | own
     step = context.journal.begin(request.request_id, "launch", "local:Spawn", its)
@@ -102,10 +101,11 @@ def provision(request: models.Request, template: models.Template, context: Conte
             for _ in range(0 if late else math.ceil(request.target / weight) - len(made)):
                 spawn(its)
         except OSError as error:
-            faults += [models.Fault(code="NoProcess", message=str(error), kind=models.FaultKind.CAPACITY)]
-        step = context.journal.done(step, {"machines": of(request.request_id, running())})
-    made = tuple(instance(one, its) for one in step.outcome["machines"])
-    return models.Provisioned(request_id=request.request_id, instances=made, faults=tuple(faults), final=True)
+            short = str(error)
+        step = context.journal.done(step, {"machines": of(request.request_id, running()), "short": short})
+    made, short = tuple(instance(one, its) for one in step.outcome["machines"]), step.outcome["short"]
+    faults = (models.Fault(code="NoProcess", message=short, kind=models.FaultKind.CAPACITY),) if short else ()
+    return models.Provisioned(request_id=request.request_id, instances=made, faults=faults, final=True)
 
 
 @hookimpl
@@ -114,9 +114,8 @@ def discover_instances(requests: tuple[models.Request, ...], context: Context) -
     for one in requests:
         ids = {*of(one.request_id, there), *one.machine_ids}
         live = [instance(each, there[each]) for each in ids & there.keys()]
-        dead = [
-            models.Instance(instance_id=each, status=models.MachineStatus.TERMINATED) for each in ids - there.keys()
-        ]
+        gone = models.MachineStatus.TERMINATED
+        dead = [models.Instance(instance_id=each, status=gone) for each in ids - there.keys()]
         units = sum(each.weight for each in live)
         shown = {"instances": (*live, *dead), "fulfilled": units, "final": True, "observed_at": at}
         found.append(models.Discovery(request_id=one.request_id, **shown))
@@ -145,5 +144,6 @@ def release_instances(releases: tuple[models.Release, ...], context: Context) ->
 
 @hookimpl
 def owned_resources(context: Context) -> tuple[models.OwnedResource, ...]:
-    ours = [(one, its) for one, its in running().items() if its[tags.OWNER] == context.owner]
-    return tuple(models.OwnedResource(kind="instance", resource_id=i, request_id=its[tags.REQUEST]) for i, its in ours)
+    ours = [instance(one, its) for one, its in running().items() if its[tags.OWNER] == context.owner]
+    told = ((one.instance_id, {"request_id": one.tags[tags.REQUEST], "created_at": one.launch_time}) for one in ours)
+    return tuple(models.OwnedResource(kind="instance", resource_id=one, **more) for one, more in told)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -158,6 +159,15 @@ class ProviderContract:
         core.take_in(second)
         self.until_done(core)
         assert len(cloud.machines()) == 2  # noqa: PLR2004 - as asked
+
+    def test_provisioning_again_replaces_no_machine_that_has_died(self, core: Core, cloud: Cloud) -> None:
+        request = core.request(2)
+        self.provisioned(core, request)
+        core.sleep(STEP)
+        cloud.kill(next(iter(cloud.machines())))
+        changes = cloud.changes()
+        self.provisioned(core, request)
+        assert cloud.changes() == changes
 
     @pytest.mark.parametrize("moment", MOMENTS)
     def test_a_death_at_any_step_of_a_launch_is_gone_on_with(self, core: Core, cloud: Cloud, moment: str) -> None:
@@ -354,11 +364,11 @@ class ProviderContract:
         self.require(cloud, "calls")
         may = core.provider.info.call_budgets
         requests: list[Request] = []
-        used = cloud.calls()
+        used = Counter(cloud.calls())  # a copy: it may be the one that goes on counting
 
         def spent(about: str) -> None:
             nonlocal used
-            made, used = cloud.calls() - used, cloud.calls()
+            made, used = cloud.calls() - used, Counter(cloud.calls())
             over = beyond(made, allowed(may, about, len(requests)))
             assert not over, f"{about}: {dict(made)}, more than it says: {over}"
 
@@ -368,7 +378,7 @@ class ProviderContract:
         core.discover(*requests)
         spent("status")
         self.until_done(core)
-        used = cloud.calls()
+        used = Counter(cloud.calls())
         core.discover(*requests)
         spent("status")
         core.freeze()
@@ -510,6 +520,23 @@ class ProviderContract:
         owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
         assert owned <= set(cloud.resources())
 
+    def test_what_is_ours_is_listed_with_its_request_and_when_it_was_made(self, core: Core, cloud: Cloud) -> None:
+        core.ask(2)
+        self.until_done(core)
+        its = {**cloud.machines(), **cloud.resources()}
+        for one in core.provider.owned_resources(core.context):
+            assert one.request_id == its[one.resource_id].get(tags.REQUEST, ""), one
+            assert one.created_at, f"reconcile never judges what has no created_at: {one}"
+            assert one.created_at <= core.clock.now(), one
+
+    def test_what_another_owner_has_made_is_not_listed(self, core: Core, cloud: Cloud) -> None:
+        other = Core(core.folder / "other", core.clock, core.clients, core.settings.region)
+        other.provider, other.template, other.owner = core.provider, core.template, "owner-2"
+        other.ask(2)
+        self.until_done(other)
+        assert cloud.machines()
+        assert not core.provider.owned_resources(core.context)
+
     # How the tests go about it.
 
     def need(self, core: Core, hook: str) -> None:
@@ -563,19 +590,19 @@ class ProviderContract:
                 return
         raise AssertionError("it is never known what became of the launch")
 
-    def polled(self, core: Core) -> None:
+    def polled(self, core: Core) -> dict[str, Discovery]:
         """Do what a poll does."""
         core.sleep(STEP)
         core.advance()
-        core.discover()
+        return core.discover()
 
     def until_done(self, core: Core) -> None:
         """Poll until no request is open."""
         for _ in range(_POLLS):
-            self.polled(core)
+            found = self.polled(core)
             if not any(map(is_open, core.requests.values())):
                 return
-        raise AssertionError([one.message or one.status for one in core.requests.values()])
+        raise AssertionError("\n".join(_waits(core, one, found) for one in core.requests.values() if is_open(one)))
 
     def until_over(self, core: Core, request: Request) -> None:
         """Poll, and once it is clear that nothing more comes, to the request's deadline."""
@@ -621,6 +648,17 @@ def _ids(these: Iterable[Any]) -> set[str]:
 
 def _live(found: Discovery) -> set[str]:
     return {one.instance_id for one in found.instances if one.status in (MachineStatus.PENDING, MachineStatus.RUNNING)}
+
+
+def _waits(core: Core, request: Request, found: Mapping[str, Discovery]) -> str:
+    """Say what a request that never ends still waits for."""
+    last, states = found.get(request.request_id), dict(Counter(str(one.status) for one in core.its(request)))
+    told = f"last fulfilled {last.fulfilled:g}, final {last.final}" if last else "in no Discovery"
+    return (
+        f"{request.request_id} is {request.status} after {_POLLS} polls: target {request.target}, {told}, machines "
+        f"{states or 'none'}; it ends once Discovery.fulfilled, the units that run, has come to its target, or final "
+        "says that no more comes, and none of its machines is pending"
+    )
 
 
 def _of(request: Request, resources: Mapping[str, Mapping[str, str]]) -> list[str]:

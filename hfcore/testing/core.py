@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from hfcore import lifecycle, observing
 from hfcore.config import Settings
@@ -72,6 +73,8 @@ class MovingClock(SteppedClock):
 class Place:
     """One provider instance; files stay in `folder`, and each context is a new process's."""
 
+    owner = OWNER
+
     def __init__(self, folder: Path, clock: SteppedClock, clients: Callable[[str, str], Any], region: str) -> None:
         self.folder, self.clock, self.clients = folder, clock, clients
         self.settings = Settings(conf_dir=folder, work_dir=folder, log_dir=folder, provider="grid", region=region)
@@ -80,7 +83,7 @@ class Place:
         """Give a context as each new process has it: files stay, the cache is new."""
         return Context(
             settings=self.settings,
-            owner=OWNER,
+            owner=self.owner,
             provider="grid",
             region=self.settings.region,
             endpoint="",
@@ -96,7 +99,7 @@ class Place:
 
     def journal(self) -> IntentFolder:
         """Give the journal."""
-        return IntentFolder(self.folder / "journal", owner=OWNER, clock=self.clock)
+        return IntentFolder(self.folder / "journal", owner=self.owner, clock=self.clock)
 
 
 class Core(Place):
@@ -124,7 +127,7 @@ class Core(Place):
         """Store a new request."""
         now = self.clock.now()
         made = Request(
-            request_id=f"req-{len(self.requests):08d}-0000-4000-8000-000000000000",
+            request_id=f"req-{len(self.requests):08d}-0000-4000-8000-{crc32(self.owner.encode()):012x}",
             status=RequestStatus.CREATING,
             template_id=self.template.template_id,
             target=target,

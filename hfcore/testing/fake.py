@@ -30,7 +30,7 @@ from hfcore.models import (
     Template,
 )
 from hfcore.plugins import Candidate
-from hfcore.tags import of_instances
+from hfcore.tags import OWNER, REQUEST, of_instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,12 +170,14 @@ class FakeProvider:
     def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
         """List the groups that stand and the instances that live."""
         self.cloud.begin("owned_resources", (), context)
-        groups = (
-            OwnedResource(kind="group", resource_id=g.resource_id, request_id=key)
-            for key, g in self.cloud.groups.items()
+        there = {key: ("instance", self.cloud.instances[key].tags) for key in self.cloud.living()}
+        there |= {one.resource_id: ("group", one.tags) for one in self.cloud.groups.values()}
+        ours = tuple(
+            OwnedResource(kind=kind, resource_id=key, request_id=its.get(REQUEST, ""), created_at=self.cloud.since)
+            for key, (kind, its) in there.items()
+            if its.get(OWNER, context.owner) == context.owner  # what a test has put there has no tags
         )
-        instances = (OwnedResource(kind="instance", resource_id=key) for key in self.cloud.living())
-        return self.cloud.give("owned_resources", (*groups, *instances))
+        return self.cloud.give("owned_resources", ours)
 
     @hookimpl
     def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:

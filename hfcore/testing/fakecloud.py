@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -11,7 +12,6 @@ from hfcore.models import EMPTY, Instance, MachineStatus, Problem, Reclaim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
 
     from hfcore.context import Context
     from hfcore.models import Request
@@ -60,6 +60,7 @@ class FakeCloud:
         groups: What stands, by request id.
         reclaims: What is being taken back, by instance id.
         changes: How often the plug-in was to change something.
+        since: When all that there is was made, as `owned_resources` tells.
     """
 
     show_after: int = 0
@@ -75,6 +76,7 @@ class FakeCloud:
     groups: dict[str, FakeGroup] = field(default_factory=dict)
     reclaims: dict[str, Reclaim] = field(default_factory=dict)
     changes: int = 0
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _looks: dict[str, int] = field(default_factory=dict)
     _failures: dict[tuple[str, bool], list[BaseException]] = field(default_factory=dict)
     _answers: dict[str, object] = field(default_factory=dict)

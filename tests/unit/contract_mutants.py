@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,13 +11,13 @@ import pytest
 
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Discovery, Instance, MachineStatus, Outcome, Provisioned, Released
+from hfcore.models import Discovery, Instance, MachineStatus, Outcome, OwnedResource, Provisioned, Released
 from hfcore.testing import FakeCloud, FakeProvider
-from hfcore.testing.fakecontract import FakeContract
+from hfcore.testing.fakecontract import FakeContract, FakeGround
 
 if TYPE_CHECKING:
     from hfcore.context import Context
-    from hfcore.models import OwnedResource, PlannedCall, Problem, Reclaim, Release, Request, Template
+    from hfcore.models import PlannedCall, Problem, Reclaim, Release, Request, Template
 
 
 class Leaks(FakeProvider):
@@ -224,6 +225,55 @@ class SkipsWhatWasBegun(FakeProvider):
         )
 
 
+class Replaces(FakeProvider):
+    """Counts what stands where it should take what its step says."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made = super().provision(request, context)
+        group = self.cloud.groups[request.request_id]
+        if missing := request.target - len(set(self.cloud.living()).intersection(group.instance_ids)):
+            self.cloud.changes += 1
+            self.cloud.launch(request.request_id, missing)
+        return made
+
+
+class ListsAnothers(FakeProvider):
+    @hookimpl
+    def owned_resources(self) -> tuple[OwnedResource, ...]:
+        return tuple(OwnedResource(kind="instance", resource_id=key) for key in self.cloud.living())
+
+
+class ListsWithoutRequest(FakeProvider):
+    @hookimpl
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        return tuple(replace(one, request_id="req-1") for one in super().owned_resources(context))
+
+
+class ListsWithoutTime(FakeProvider):
+    @hookimpl
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        return tuple(replace(one, created_at=None) for one in super().owned_resources(context))
+
+
+class NeverFulfils(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, fulfilled=0.0, final=False) for one in found)
+
+
+class CountsOn(FakeGround):
+    """Gives the counter itself, which goes on counting."""
+
+    def calls(self) -> Counter[str]:
+        self.counted.clear()
+        self.counted.update(one.hook.title() for one in self.fake.calls)
+        return self.counted
+
+    counted: ClassVar[Counter[str]] = Counter()
+
+
 class HasState(FakeProvider):
     """Keeps in itself what it works on, so that threads work on each other's."""
 
@@ -336,6 +386,32 @@ class TestNeverEnds(Contract):
 
 class TestHasState(Contract):
     provider = HasState
+
+
+class TestReplaces(Contract):
+    provider = Replaces
+
+
+class TestListsAnothers(Contract):
+    provider = ListsAnothers
+
+
+class TestListsWithoutRequest(Contract):
+    provider = ListsWithoutRequest
+
+
+class TestListsWithoutTime(Contract):
+    provider = ListsWithoutTime
+
+
+class TestNeverFulfils(Contract):
+    provider = NeverFulfils
+
+
+class TestCountsOn(Contract):
+    @pytest.fixture
+    def cloud(self, fake: FakeCloud) -> FakeGround:
+        return CountsOn(fake)
 
 
 class TestSkipsWhatWasBegun(Contract):

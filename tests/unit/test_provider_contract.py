@@ -22,10 +22,11 @@ MEANT = {
     "Doubles": {
         "a_death_at_any_step_of_a_launch_is_gone_on_with",
         "a_death_before_a_deadline_leads_to_no_launch_after_it",
+        "provisioning_again_replaces_no_machine_that_has_died",
         "provisioning_twice_is_one_launch",
     },
     "WrongType": {"every_result_has_the_types_of_its_model"},
-    "ForgetsTags": {"everything_carries_our_tags"},
+    "ForgetsTags": {"everything_carries_our_tags", "what_another_owner_has_made_is_not_listed"},
     "Lies": {"a_machine_is_shown_as_it_is"},
     "BreaksOnOneBadId": {"a_machine_that_nobody_knows_hides_no_other"},
     "NoIntent": {"every_change_stands_between_begin_and_done_of_the_journal"},
@@ -56,6 +57,11 @@ NOTICED = {
     "RefusesTheGone": "a_release_may_be_repeated_and_what_is_gone_is_released",
     "NeverEnds": "a_return_is_told_of_its_machines_to_their_end",
     "SkipsWhatWasBegun": "a_death_at_any_step_of_an_end_is_gone_on_with",
+    "Replaces": "provisioning_again_replaces_no_machine_that_has_died",
+    "ListsAnothers": "what_another_owner_has_made_is_not_listed",
+    "ListsWithoutRequest": "what_is_ours_is_listed_with_its_request_and_when_it_was_made",
+    "ListsWithoutTime": "what_is_ours_is_listed_with_its_request_and_when_it_was_made",
+    "CountsOn": "the_calls_are_no_more_than_it_says",
     "HasState": "several_threads_may_launch_and_look_at_once",
 }
 """By further broken providers: a test that notices."""
@@ -84,6 +90,14 @@ def test_each_broken_provider_fails_exactly_the_tests_that_are_meant_for_it(pyte
 def test_further_broken_providers_are_noticed(pytester: pytest.Pytester) -> None:
     found = failures(pytester, *(f"Test{one}::test_{test}" for one, test in NOTICED.items()))
     assert found == {one: {test} for one, test in NOTICED.items()}
+
+
+def test_a_request_that_never_ends_is_told_of_with_what_it_waits_for(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_mutants=Path(__file__).with_name("contract_mutants.py").read_text())
+    node = "test_mutants.py::TestNeverFulfils::test_exactly_these_machines_are_released"
+    (failed,) = pytester.inline_run("-q", "-p", "no:cacheprovider", node).listoutcomes()[2]
+    for told in ("target 3, last fulfilled 0, final False, machines {'running': 3}", "it ends once Discovery.fulfilled"):
+        assert told in failed.longreprtext
 
 
 def test_the_fixtures_of_every_test_run_cost_nothing_until_they_are_asked_for() -> None:
