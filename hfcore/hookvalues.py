@@ -303,7 +303,7 @@ class OwnedResource:
         template_id: The template of its tag.
         form: What sort of its kind it is, such as the type of an EC2 fleet.
         status: The cloud's word for its state.
-        created_at: When it was made, UTC, if the cloud tells.
+        created_at: When it was made, UTC. Without it reconcile never judges the resource, and it stands for ever.
         account_id: The account in which it is; empty if the answer does not tell.
         provider: The name of the provider instance that has made it; empty if that is not known.
         launcher: Id of the fleet or group that has launched it, by the cloud's own word.
@@ -367,7 +367,8 @@ class ProviderInfo:
         iam_actions: Permissions that it needs, in the cloud's spelling.
         operations: Cloud operations that it calls, as `service:Operation`; with AWS, those that it has paginators for
             must be among them, and others take longer.
-        template_fields: Template fields (as files spell them) that it honours, its own ones included.
+        template_fields: Template fields (as files spell them) that it honours, its own ones included. What else a
+            template sets of hfcore's fields is warned of; where none is named, nothing is.
         without_effect: Template fields that do nothing on this API, each with the reason: a warning.
         refused_fields: Template fields that this API can't honour, each with the reason: an error, as the request would
             mean something else than asked.

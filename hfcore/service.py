@@ -350,10 +350,12 @@ class Service:
 
     def _check_template(self, template: Template) -> tuple[Problem, ...]:
         """Let the plug-in that is to serve a template judge it; no plug-in is a problem too."""
+        from hfcore.templatefields import idle
+
         try:
             provider, note = self._dispatch.for_template(template.provider_api or "")
             context = self._dispatch.context(provider, self.settings.region, self.settings.endpoint_url)
-            problems = provider.validate_template(template, context)
+            problems = (*idle(template, provider.info), *provider.validate_template(template, context))
         except (CloudError, PluginCallError) as error:  # it may pass: the list must not shrink for it
             message = f"could not be checked: {error}"
             return (Problem(field="", message=message, severity=Severity.WARNING, hint=error.hint, passing=True),)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from hfcore.models import ProviderInfo
+
 OWN_TAGS = "hfcore:"
 _NUMBER = r"-?\d+(\.\d+)?([eE][+-]?\d+)?"
 _NUMERIC = re.compile(rf"{_NUMBER}|\[{_NUMBER}:{_NUMBER}\]")  # LSF has ranges, such as [0:4096]
@@ -288,6 +290,10 @@ _MEANT: Mapping[str, Callable[[Any], Any]] = {
     "request_validity": lambda minutes: minutes,
     "on_demand_target_capacity_ratio": lambda ratio: round(ratio * 100),
 }
+_UNSET = (None, (), {})
+_CORES = frozenset({"template_id", "max_number", "attributes", "provider_api", "spot_fleet_request_expiry", "priority"})
+"""Fields that hfcore honours whatever the plug-in is."""
+
 SAME = (
     ("vm_types", "vm_type"),
     ("spot_fleet_request_expiry", "request_validity"),
@@ -379,6 +385,19 @@ def parse_template(raw: Mapping[str, Any], claimed: Callable[[], frozenset[str]]
     problems += [_unknown(key, honoured) for key in unknown if names[key] not in honoured]
     usable = fields is not None and all(problem.severity is not Severity.ERROR for problem in problems)
     return Parsed(_template(fields, extra) if fields and usable else None, tuple(problems), spelt)
+
+
+def idle(template: Template, info: ProviderInfo) -> tuple[Problem, ...]:
+    """Warn of hfcore's fields that a template sets and its plug-in, if it names fields at all, does not. Pure."""
+    if not info.template_fields:
+        return ()
+    named = {SPELLINGS.get(one) for one in (*info.template_fields, *info.without_effect, *info.refused_fields)}
+    named |= {name for name, other in SAME if other in named} | _CORES
+    lost = (
+        one for one in TemplateFields.model_fields if one not in named and getattr(template, one, None) not in _UNSET
+    )
+    message = f"has no effect with {info.name}"
+    return tuple(Problem(field=to_camel(one), message=message, severity=Severity.WARNING) for one in lost)
 
 
 def _is_sendable(value: Any) -> bool:  # noqa: ANN401 - any JSON value

@@ -91,7 +91,7 @@ def test_two_distributions_that_claim_one_name_are_in_conflict_until_a_setting_d
 def test_show_tells_all_that_a_plugin_says_of_itself(cli: Callable[..., Any], good: str) -> None:
     (item,) = cli("plugins", "show", "fake").items
     assert item["iam_actions"] == ["fake:Launch"]
-    assert item["template_fields"] == ["fakeField"]
+    assert item["template_fields"] == ["fakeField", "vmType", "priceType"]
     assert item["call_budgets"] == {"status": "1 call"}
 
 
@@ -198,8 +198,8 @@ def test_check_has_a_row_for_each_thing_and_is_content_with_a_good_plugin(cli: C
         ('name="Fake"', 'name="Other"', "entry point", "the plug-in says Other"),
         ('iam_actions=("fake:Launch",)', 'iam_actions=("fake:*",)', "iam_actions", "fake:*"),
         ('operations=("fake:Launch",)', 'operations=("Launch",)', "operations", "'Launch'"),
-        ('("fakeField",)', '("fakeField", "fakeField")', "template_fields", "fakeField twice"),
-        ('("fakeField",)', '("fake_field",)', "template_fields", "fake_field"),
+        ('("fakeField", ', '("fakeField", "fakeField", ', "template_fields", "fakeField twice"),
+        ('("fakeField", ', '("fake_field", ', "template_fields", "fake_field"),
         ("call_budgets", 'refused_fields={"keyname": "no"}, call_budgets', "fields that are not honoured", "keyName"),
         ("call_budgets", 'without_effect={"fakeField": "-"}, call_budgets', "fields that are not honoured", "and not"),
     ],

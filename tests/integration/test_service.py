@@ -521,6 +521,18 @@ def test_without_a_stand_in_nothing_of_an_uninstalled_plug_in_is_called_gone(gri
     assert "'Fake' is not installed" in view.message
 
 
+def test_a_field_of_hfcores_that_its_plug_in_does_not_name_is_warned_of(grid: Grid) -> None:
+    narrow = FakeProvider(grid.cloud, name="Narrow")
+    narrow.info = replace(narrow.info, template_fields=("vmType",), without_effect={"imageId": "all are alike"})
+    grid.install(narrow, "Narrow", distribution="hfcore-narrow")
+    its = {"vmType": "small", "key_name": "mine", "imageId": "any", "ebsOptimized": False, "subnetId": []}
+    grid.write_templates({"templateId": "basic", "providerApi": "Narrow", "attributes": ATTRIBUTES, **its})
+    found = grid.open().templates
+    told = [(one.field, one.message) for one in found.problems]
+    assert told == [("key_name", "has no effect with Narrow"), ("ebsOptimized", "has no effect with Narrow")]
+    assert found.get("basic")
+
+
 def test_an_unknown_api_falls_back_says_so_and_is_stored_as_what_it_is(grid: Grid) -> None:
     grid.write_templates({"templateId": "basic", "providerApi": "Nonesuch", "attributes": ATTRIBUTES})
     grid.install(FakeProvider(grid.cloud), "RunInstances", distribution="hfcore-ri")

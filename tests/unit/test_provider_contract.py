@@ -96,7 +96,10 @@ def test_a_request_that_never_ends_is_told_of_with_what_it_waits_for(pytester: p
     pytester.makepyfile(test_mutants=Path(__file__).with_name("contract_mutants.py").read_text())
     node = "test_mutants.py::TestNeverFulfils::test_exactly_these_machines_are_released"
     (failed,) = pytester.inline_run("-q", "-p", "no:cacheprovider", node).listoutcomes()[2]
-    for told in ("target 3, last fulfilled 0, final False, machines {'running': 3}", "it ends once Discovery.fulfilled"):
+    for told in (
+        "target 3, last fulfilled 0, final False, machines {'running': 3}",
+        "it ends once Discovery.fulfilled",
+    ):
         assert told in failed.longreprtext
 
 
