@@ -5,26 +5,46 @@ templates name in `providerApi`. A function takes only those of the arguments th
 value from `hfcore.models`. A hook raises `hfcore.errors.CloudError` when a whole call has failed; partial success is
 data: instances and faults side by side. Anything else that it raises is reported as the plug-in's own fault.
 
+What the words mean:
+
+- `hfcore.models` has every value here, with all its fields; they are given by name. `hfcore.context` has `Context`, its
+  journal and `noted`; `hfcore.tags` our tags; `hfcore.errors` what is raised.
+- A request is for **units** (`request.target`). `template.vm_types` gives each type the units that one such machine
+  counts for, its weight; of one type `ceil(target / weight)` machines are launched, each with that `Instance.weight`.
+- A request **completes** once `Discovery.fulfilled`, the units that run, has come to its target and nothing of it is
+  pending. With less it ends at its deadline, or at once if `final` says that no more comes by itself.
+- A `MachineStatus` is PENDING, RUNNING, STOPPING, STOPPED, SHUTTING_DOWN or TERMINATED. What only the answer to its
+  launch names is `Instance(instance_id=…, weight=…, listed=False)`: pending, until a look shows it.
+- **Fewer than asked** needs its reason: `Fault(code="NoRoom", message="…", kind=FaultKind.CAPACITY)`, in `faults` of
+  `Provisioned` or `Discovery`. The kinds are CAPACITY, QUOTA, THROTTLE, TRANSIENT, PERMISSION, INVALID, GONE and
+  UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one.
+
 Hooks may be called from several threads and processes at once. A plug-in keeps no state of its own: what it wants to
 see again, it gives back as `provider_data`. Each call of Host Factory's is a short process that may be killed at any
 moment, so that four rules hold:
 
-- **Everything carries our tags from its birth** (`hfcore.tags.of_instances`): what is not tagged is found by nobody.
+- **Everything carries our tags from its birth** (`tags.of_instances(context, template, request_id)`): what has none
+  is found by nobody. By the tags `tags.REQUEST` (a request's id) and `tags.OWNER` (`context.owner`) it is found.
 - **Every change stands between begin and done of `context.journal`.** A launch is one step, sent with the step's
   token and parameters, also by the process that goes on with it after a death:
 
-      step = context.journal.begin(request.request_id, "launch", "acme:Launch", parameters)
+      step = journal.begin(request_id, "launch", "acme:Launch", parameters)  # a name of its own for each call
       if step.outcome is None:  # open: it may have been sent already
-          step = context.journal.done(step, {"ids": client.launch(token=step.token, **step.parameters)})
+          step = journal.done(step, {"ids": client.launch(token=step.token, **step.parameters)})
 
-  Where the cloud takes no token, what the step has made is looked for first, by its tags. What may be made twice (to
-  end, to stop, to remove) stands in `with hfcore.context.noted(...)`. The core forgets steps once their outcome is
+  A step that has its outcome is never sent again, whatever has become of its machines: all that is told of a launch
+  stands in it. Where the cloud takes no token, what the step has made is looked for first, by its tags. Where the cloud
+  has surely made nothing, `journal.drop(step)` takes it back before the `CloudError`; where it may have, the step stays
+  open, and `OutcomeUnknown` is raised. What may be made twice (to end, to stop, to remove) stands in
+  `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`. The core forgets steps once their outcome is
   stored.
 - **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
 - **Machines are ended by `release_instances` alone**, exactly those that it names.
 
 The cloud is reached by `context.clients(service, patience)`, made by an entry point of group `hfcore.clouds`; a plug-in
-may go its own way to it. Nothing in the core knows the form of a cloud's ids.
+may go its own way to it. Nothing in the core knows the form of a cloud's ids. `context.settings` are hfcore's own, and
+`hfcore.toml` takes no others: what a plug-in must be told besides, it reads from an environment variable named for it
+(`ACME_URL`), or from a template's field of its own (`template_fields`; `template.extra`).
 
 When hooks are called: `validate_template` when templates are listed; `provision` by requestMachines; `advance`,
 `discover_instances`, then where it is due `stop_launching`, `release_instances` and `cleanup` by getRequestStatus;
@@ -110,10 +130,20 @@ def provider_info() -> ProviderInfo:  # type: ignore[empty-body]
     """Say what this plug-in is. Called once after loading; must not touch the network or import a cloud's SDK.
 
     Returns:
-        Name, hook version, summary, cloud, permissions, operations, template fields and call budgets.
+        `name`, `hook_version`, `summary` and `cloud`; `template_fields` that it honours, as files spell them, those
+        `without_effect` and the `refused_fields` with their reasons; `operations`, `iam_actions`; `call_budgets`, whose
+        names begin with `request`, `status`, `freeze` or `return`, and say how many calls that takes at most.
 
     Example:
-        return ProviderInfo(name="RunInstances", hook_version=1, summary="Machines by EC2 RunInstances.", cloud="aws")
+        return ProviderInfo(
+            name="Acme",
+            hook_version=1,
+            summary="Machines of Acme.",
+            cloud="acme",
+            operations=("acme:Launch", "acme:List", "acme:End"),
+            template_fields=("vmType", "vmTypes", "instanceTags"),
+            call_budgets={"request": "1 Launch", "status": "1 List", "return": "1 End for each machine"},
+        )
     """
 
 
@@ -156,13 +186,35 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
         OutcomeUnknown: A call was sent and not answered; `provision` is called again later.
 
     Example:
-        return Provisioned(request_id=request.request_id, resource_ids=("fleet-1",), refills=True)
+        weight = next(iter(template.vm_types.values()), 1)
+        its = tags.of_instances(context, template, request.request_id)
+        sent = {"count": math.ceil(request.target / weight), "tags": its}
+        step = context.journal.begin(request.request_id, "launch", "acme:Launch", sent)
+        if step.outcome is None:
+            client = context.clients("machines", "quick")
+            late = request.deadline is not None and context.clock.now() >= request.deadline
+            try:
+                ids = client.made(step.token) if late else client.launch(token=step.token, **step.parameters)
+            except OSError as error:
+                raise OutcomeUnknown(Fault(code="NoAnswer", message=str(error), kind=FaultKind.TRANSIENT)) from error
+            if late and not ids:
+                context.journal.drop(step)
+                raise CloudError(Fault(code="TooLate", message="its deadline has passed", kind=FaultKind.INVALID))
+            step = context.journal.done(step, {"ids": ids})
+        ids = step.outcome["ids"]
+        short = Fault(code="NoRoom", message=f"{len(ids)} of {sent['count']} launched", kind=FaultKind.CAPACITY)
+        return Provisioned(
+            request_id=request.request_id,
+            instances=tuple(Instance(instance_id=one, weight=weight, listed=False) for one in ids),
+            faults=(short,) if len(ids) < sent["count"] else (),
+            final=True,
+        )
     """
 
 
 @hookspec(firstresult=True)
 def advance(requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:  # type: ignore[empty-body]
-    """Do what open requests still need before they are asked about: the next chunk, an on-demand remainder.
+    """Do what open requests still need before they are asked about, such as the next part of a large one. Optional.
 
     Args:
         requests: Requests in status `in_progress`, before their deadline; later only those with open steps in the
@@ -200,7 +252,27 @@ def discover_instances(  # type: ignore[empty-body]
         CloudError: The cloud could not be asked; nothing changes, the fault is told.
 
     Example:
-        return tuple(Discovery(request_id=r.request_id, observed_at=context.clock.now()) for r in requests)
+        at, everyone = context.clock.now(), context.clients("machines", "patient").list()
+        found = []
+        for request in requests:
+            weight = next(iter(request.template.vm_types.values()), 1) if request.template else 1
+            its = tuple(
+                Instance(
+                    instance_id=one["id"],
+                    status=MachineStatus.RUNNING if one["up"] else MachineStatus.TERMINATED,
+                    weight=weight,
+                    tags=one["tags"],
+                    private_dns=one["name"],
+                    private_ip=one["address"],
+                    launch_time=one["since"],
+                )
+                for one in everyone
+                if one["id"] in request.machine_ids or one["tags"].get(tags.REQUEST) == request.request_id
+            )
+            units = sum(one.weight for one in its if one.status is MachineStatus.RUNNING)
+            its_answer = {"instances": its, "fulfilled": units, "final": True, "observed_at": at}
+            found.append(Discovery(request_id=request.request_id, **its_answer))
+        return tuple(found)
     """
 
 
@@ -233,10 +305,14 @@ def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[
         success. One that can't be ended now stands in `faults`, and is tried again later.
 
     Example:
-        return tuple(
-            Released(request_id=r.request.request_id, ending=frozenset(m.instance_id for m in r.machines))
-            for r in releases
-        )
+        client, released = context.clients("machines", "quick"), []
+        for one in releases:
+            request_id, ids = one.request.request_id, [machine.instance_id for machine in one.machines]
+            for each in ids:
+                with noted(context, request_id, f"end-{each}", "acme:End", {"id": each}):
+                    client.end(each)
+            released.append(Released(request_id=request_id, ending=frozenset(ids)))
+        return tuple(released)
     """
 
 
@@ -335,20 +411,30 @@ def owned_resources(context: Context) -> tuple[OwnedResource, ...]:  # type: ign
         context: The context; `owner` is the tag's value.
 
     Returns:
-        Instances that are not ending, fleets and groups that may launch, launch templates; each with the request id of
-        its tag, and with its account, so that the core can tell whether its request lives there.
+        Machines that are not ending (kind `instance`), and whatever else stands, such as a `group`; of one owner alone.
+        Each with the request id of its tag, its `created_at`, without which reconcile never judges it, and its account
+        where a cloud has such, so that the core can tell whether its request lives there.
 
     Example:
-        return (OwnedResource(kind="group", resource_id="hf-req-1", request_id="req-1"),)
+        return tuple(
+            OwnedResource(
+                kind="instance",
+                resource_id=one["id"],
+                request_id=one["tags"].get(tags.REQUEST, ""),
+                created_at=one["since"],
+            )
+            for one in context.clients("machines", "patient").list()
+            if one["up"] and one["tags"].get(tags.OWNER) == context.owner
+        )
     """
 
 
 @hookspec(firstresult=True)
 def remove_owned(resources: tuple[OwnedResource, ...], context: Context) -> tuple[Fault, ...]:  # type: ignore[empty-body]
-    """Remove launch templates that nothing needs any more, for reconcile. Optional.
+    """Remove what requests have shared and nothing needs any more, for reconcile. Optional.
 
     Args:
-        resources: Launch templates that `owned_resources` has listed. Whose they are is looked at once more.
+        resources: What `owned_resources` has listed as kind `launch-template`. Whose it is, is looked at once more.
         context: The context.
 
     Returns:
@@ -364,7 +450,7 @@ def remove_owned(resources: tuple[OwnedResource, ...], context: Context) -> tupl
 
 @hookspec(firstresult=True)
 def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:  # type: ignore[empty-body]
-    """Remove the emptied resources of requests: fleet, group, the request's own launch template.
+    """Remove what was made for requests alone, beside their machines, such as an emptied group.
 
     Args:
         requests: Requests that have ended and whose machines are all terminal.

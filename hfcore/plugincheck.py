@@ -158,7 +158,9 @@ def _of_words(info: ProviderInfo) -> Iterator[Check]:
         words = tuple(map(str, getattr(info, name)))
         wrong = [f"{one!r}" for one in words if not pattern.fullmatch(one)]
         wrong += [f"{one} twice" for one in dict.fromkeys(words) if words.count(one) > 1]
-        yield _row(name, wrong, f"{len(words)} of them", f"each is {expected}, and stands there once")
+        yield _row(
+            name, wrong, f"{len(words)} named" if words else "none named", f"each is {expected}, and stands there once"
+        )
     yield _row("fields that are not honoured", _field_faults(info), "have their reasons", "say of a field one thing")
 
 

@@ -90,7 +90,8 @@ def _checks(record: PluginRecord) -> Iterator[Check]:
         yield Check(name=what, status="not checked", message=record.reason)
         return
     usable = record.status is PluginStatus.ACTIVE
-    yield Check(name=what, status="ok" if usable else "error", message=f"{record.status} {record.reason}".strip())
+    told = f"{record.status}: {record.reason}" if record.reason else str(record.status)
+    yield Check(name=what, status="ok" if usable else "error", message=told)
     yield from checks(candidate)
 
 

@@ -51,7 +51,11 @@ class Cloud(ABC):
         return self.resources()
 
     def pass_time(self, seconds: float) -> None:  # noqa: B027 - nothing has to happen
-        """Let time pass: what is coming comes, what is ending ends."""
+        """Let time pass: what is coming comes, what is ending ends.
+
+        It passes in small steps, 21 seconds from one poll to the next: add them up. Where all must be over, 10 minutes
+        pass at once.
+        """
 
     def calls(self) -> Counter[str]:
         """Count all calls so far by their operation, for the call budgets that the plug-in names."""
@@ -62,7 +66,10 @@ class Cloud(ABC):
         raise NotImplementedError
 
     def hide(self) -> None:
-        """Let machines that are made from now on not be shown until time has passed."""
+        """Let machines that are made from now on not be shown until time has passed.
+
+        They must be shown, and running, within 2 minutes: 3 after its launch, what still pends is given up.
+        """
         raise NotImplementedError
 
     def page(self, size: int) -> None:

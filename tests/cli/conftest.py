@@ -31,7 +31,8 @@ from hfcore.models import Problem, ProviderInfo, Severity
 
 INFO = ProviderInfo(
     name="Fake", hook_version=1, summary="Machines in memory. …", cloud="fake", iam_actions=("fake:Launch",),
-    operations=("fake:Launch",), template_fields=("fakeField", "vmType", "priceType"), call_budgets={"status": "1 call"},
+    operations=("fake:Launch",), template_fields=("fakeField", "vmType", "priceType"),
+    call_budgets={"status": "1 call"},
 )
 
 @hookimpl
