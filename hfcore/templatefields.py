@@ -290,7 +290,7 @@ _MEANT: Mapping[str, Callable[[Any], Any]] = {
     "request_validity": lambda minutes: minutes,
     "on_demand_target_capacity_ratio": lambda ratio: round(ratio * 100),
 }
-_UNSET = (None, (), {})
+_UNSET: tuple[Any, ...] = (None, (), {})
 _CORES = frozenset({"template_id", "max_number", "attributes", "provider_api", "spot_fleet_request_expiry", "priority"})
 """Fields that hfcore honours whatever the plug-in is."""
 
