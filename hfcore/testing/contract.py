@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -389,13 +390,13 @@ class ProviderContract:
     # What ends.
 
     def test_exactly_these_machines_are_released(self, core: Core, cloud: Cloud) -> None:
-        requests = [core.ask(3), core.ask(2)]
+        requests = [core.ask(3) for _ in range(3)]
         self.until_done(core)
         core.freeze()
-        wanted = [core.live(requests[0])[1], core.live(requests[1])[0]]
-        keep = set(cloud.machines()) - _ids(wanted)
-        for one in wanted:
-            assert core.release(core.requests[one.request_id], one).ending == {one.instance_id}
+        wanted = [core.live(requests[0])[1:2], core.live(requests[1])[:2], core.live(requests[2])[2:]]
+        keep = set(cloud.machines()) - set().union(*map(_ids, wanted))
+        given = core.give_back(*chain(*wanted))
+        assert [given[one.request_id].ending for one in requests] == [*map(_ids, wanted)]
         core.sleep(LONG)
         assert set(cloud.machines()) == keep
 
@@ -428,29 +429,31 @@ class ProviderContract:
         core.sleep(LONG)
         assert set(cloud.machines()) == {lives.instance_id}
 
-    def test_a_return_is_told_of_its_machines_to_their_end(self, core: Core) -> None:
+    def test_a_return_is_told_of_its_machines_to_their_end(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(3)
         self.until_done(core)
         core.freeze()
-        *returned, _ = core.live(request)
+        *returned, lives = core.live(request)
         core.release(request, *returned)
         core.sleep(LONG)
         assert not _live(core.about(*returned)) & _ids(returned)
+        assert set(cloud.machines()) == {lives.instance_id}
 
     def test_what_is_stopped_fills_nothing_up_and_keeps_what_runs(self, core: Core, cloud: Cloud) -> None:
-        request = core.ask(3)
+        requests = [core.ask(2) for _ in range(3)]
         self.until_done(core)
         there = set(cloud.machines())
-        assert all(one.done for one in core.freeze())
-        (again,) = core.provider.stop_launching((core.now(request),), core.context)
-        assert again.done
+        assert [one.done for one in core.freeze()] == [True] * len(requests)
+        again = core.provider.stop_launching(tuple(map(core.now, requests)), core.context)
+        assert [one.done for one in again] == [True] * len(requests)
         core.sleep(LONG)
         assert set(cloud.machines()) == there
-        dead = core.live(request)[0]
-        cloud.kill(dead.instance_id)
+        dead = _ids(core.live(one)[0] for one in requests)
+        for one in sorted(dead):
+            cloud.kill(one)
         core.sleep(LONG)
-        core.discover(request)
-        assert set(cloud.machines()) == there - {dead.instance_id}
+        core.discover(*requests)
+        assert set(cloud.machines()) == there - dead
 
     def test_an_open_request_that_is_stopped_gets_nothing_more(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "limit")
@@ -464,17 +467,17 @@ class ProviderContract:
         assert len(cloud.machines()) == 1
 
     def test_a_clean_up_leaves_nothing_and_may_be_repeated(self, core: Core, cloud: Cloud) -> None:
-        request, other = core.ask(2), core.ask(1)
+        other, *requests = core.ask(1), core.ask(2), core.ask(1)
         self.until_done(core)
         core.freeze()
-        core.release(request, *core.live(request))
+        core.give_back(*chain(*map(core.live, requests)))
         core.sleep(LONG)
-        core.discover(request)
-        self.cleaned(core, request)
-        assert not _of(request, cloud.resources())
+        core.discover(*requests)
+        self.cleaned(core, *requests)
+        assert not [left for one in requests for left in _of(one, cloud.resources())]
         assert set(cloud.machines()) == _ids(core.live(other))
-        (again,) = core.provider.cleanup((core.now(request),), core.context)
-        assert again.done
+        again = core.provider.cleanup(tuple(map(core.now, requests)), core.context)
+        assert [one.done for one in again] == [True, True]
 
     @pytest.mark.parametrize("moment", ["begun", "answered"])
     def test_a_death_at_any_step_of_an_end_is_gone_on_with(self, core: Core, cloud: Cloud, moment: str) -> None:
@@ -616,12 +619,12 @@ class ProviderContract:
         """Look at a request once."""
         return core.discover(request)[request.request_id]
 
-    def cleaned(self, core: Core, request: Request) -> None:
+    def cleaned(self, core: Core, *requests: Request) -> None:
         """Stop and clean up what has ended, until that is done: what is still ending may be in the way."""
         for _ in range(_POLLS):
             core.freeze()
             core.cleanup()
-            if is_finished(core.now(request)):
+            if all(is_finished(core.now(one)) for one in requests):
                 return
             core.sleep(STEP)
             core.discover()

@@ -223,12 +223,22 @@ class Core(Place):
 
     def release(self, request: Request, *machines: Machine, return_id: str = "ret-1") -> Released:
         """Return machines of a request."""
-        release = Release(request=self.now(request), machines=machines, return_id=return_id)
-        (released,) = self.provider.release_instances((release,), self.context)
+        return self.give_back(*machines, return_id=return_id)[request.request_id]
+
+    def give_back(self, *machines: Machine, return_id: str = "ret-1") -> dict[str, Released]:
+        """Return machines of several requests in one call of the hook; give the answers by request id."""
+        theirs: dict[str, list[Machine]] = {}
+        for one in machines:
+            theirs.setdefault(one.request_id, []).append(one)
+        releases = tuple(
+            Release(request=self.requests[request_id], machines=tuple(its), return_id=return_id)
+            for request_id, its in theirs.items()
+        )
+        given = {one.request_id: one for one in self.provider.release_instances(releases, self.context)}
         for one in machines:
             marked = lifecycle.given_back(self.machines[one.instance_id], return_id)
-            self.machines[one.instance_id] = lifecycle.released(marked, released, self.clock.now())
-        return released
+            self.machines[one.instance_id] = lifecycle.released(marked, given[one.request_id], self.clock.now())
+        return given
 
     def about(self, *machines: Machine) -> Discovery:
         """Ask about exactly these machines, as the status of a return does."""

@@ -284,10 +284,61 @@ class HasState(FakeProvider):
         return replace(super().provision(self.working_on, context), request_id=request.request_id)
 
 
+class ReleasesOnlyFirst(FakeProvider):
+    """Does the first release of a call, and promises the others."""
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        promised = ((one.request.request_id, frozenset(m.instance_id for m in one.machines)) for one in releases[1:])
+        done = super().release_instances(releases[:1], context)
+        return done + tuple(Released(request_id=request_id, ending=ids) for request_id, ids in promised)
+
+
+class ReleasesOneMoreOfMany(FakeProvider):
+    """Ends one machine more of the first request where a call releases of several."""
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        released = super().release_instances(releases, context)
+        if len(releases) > 1:
+            self.cloud.end(releases[0].request.request_id, *self.rest(releases[0])[:1])
+        return released
+
+    def rest(self, release: Release) -> list[str]:
+        living = set(self.cloud.living())
+        return [one for one in self.cloud.groups[release.request.request_id].instance_ids if one in living]
+
+
+class ReleasesAllForAllButOne(ReleasesOneMoreOfMany):
+    """Ends the whole request where all but one machine are returned."""
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        released = FakeProvider.release_instances(self, releases, context)
+        for one in releases:
+            if len(one.machines) > 1 and len(rest := self.rest(one)) == 1:
+                self.cloud.end(one.request.request_id, *rest)
+        return released
+
+
+class FreezesOnlyFirst(FakeProvider):
+    @hookimpl
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        super().stop_launching(requests[:1], context)
+        return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
+
+
+class CleansOnlyFirst(FakeProvider):
+    @hookimpl
+    def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        first = super().cleanup(requests[:1], context)
+        return first + tuple(Outcome(request_id=one.request_id, done=True) for one in requests[1:])
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
-        return FakeCloud(run_after=1, refills=self.provider is RefillsAfterFreeze)
+        return FakeCloud(run_after=1, refills=self.provider in (RefillsAfterFreeze, FreezesOnlyFirst))
 
 
 class TestLeaks(Contract):
@@ -416,3 +467,23 @@ class TestCountsOn(Contract):
 
 class TestSkipsWhatWasBegun(Contract):
     provider = SkipsWhatWasBegun
+
+
+class TestReleasesOnlyFirst(Contract):
+    provider = ReleasesOnlyFirst
+
+
+class TestReleasesOneMoreOfMany(Contract):
+    provider = ReleasesOneMoreOfMany
+
+
+class TestReleasesAllForAllButOne(Contract):
+    provider = ReleasesAllForAllButOne
+
+
+class TestFreezesOnlyFirst(Contract):
+    provider = FreezesOnlyFirst
+
+
+class TestCleansOnlyFirst(Contract):
+    provider = CleansOnlyFirst

@@ -61,6 +61,11 @@ NOTICED = {
     "ListsAnothers": "what_another_owner_has_made_is_not_listed",
     "ListsWithoutRequest": "what_is_ours_is_listed_with_its_request_and_when_it_was_made",
     "ListsWithoutTime": "what_is_ours_is_listed_with_its_request_and_when_it_was_made",
+    "ReleasesOnlyFirst": "exactly_these_machines_are_released",
+    "ReleasesOneMoreOfMany": "exactly_these_machines_are_released",
+    "ReleasesAllForAllButOne": "a_return_is_told_of_its_machines_to_their_end",
+    "FreezesOnlyFirst": "what_is_stopped_fills_nothing_up_and_keeps_what_runs",
+    "CleansOnlyFirst": "a_clean_up_leaves_nothing_and_may_be_repeated",
     "CountsOn": "the_calls_are_no_more_than_it_says",
     "HasState": "several_threads_may_launch_and_look_at_once",
 }
