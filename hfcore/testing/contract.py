@@ -20,13 +20,16 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from threading import Barrier
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+from unittest.mock import patch
 
 import pytest
 
@@ -40,12 +43,15 @@ from hfcore.testing.core import LOG, Core, DeathError, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hfcore.context import Context
     from hfcore.models import Discovery, Provisioned, Request
     from hfcore.testing.cloud import Cloud
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SECRET = "aek3-Quoo7-ohW5"  # noqa: S105 - what no file, message or result may hold
 STEP = 21.0
@@ -55,6 +61,7 @@ LONG = 600.0
 """Seconds after which whatever was made is visible, and whatever was ended is gone."""
 
 _POLLS = 40
+_MOMENT = 0.002
 _MOST_STEPS = 12
 
 
@@ -97,7 +104,9 @@ class ProviderContract:
     ) -> Core:
         """Give the core in short around the plug-in."""
         monkeypatch.setattr(os, "fsync", lambda _: None)  # of the deaths that are tested here, none is the machine's
-        made = Core(tmp_path, MovingClock(cloud.pass_time), cloud.clients, cloud.region)
+        folder = tmp_path / "instance"
+        folder.mkdir()
+        made = Core(folder, MovingClock(cloud.pass_time), cloud.clients, cloud.region)
         made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
         made.template = template
         return made
@@ -216,13 +225,19 @@ class ProviderContract:
         assert not journal.outside, f"something was changed outside of a step: {journal.outside}"
 
     def test_everything_carries_our_tags(self, core: Core, cloud: Cloud, context: Context) -> None:
-        request = core.ask(2)
+        if cloud.can("page"):
+            cloud.page(5)
+        requests = [core.ask(2), core.ask(6)]
         self.until_done(core)
-        ours = tags.ours(context, core.template.template_id, request.request_id)
-        for one, its in cloud.machines().items():
-            assert {**core.template.instance_tags, **ours}.items() <= its.items(), one
+        ours, named = tags.ours(context, core.template.template_id), {one.request_id for one in requests}
+        there = cloud.machines()
+        assert there.keys() == core.machines.keys()
+        for one, its in there.items():
+            whose = {tags.REQUEST: core.machines[one].request_id}
+            assert {**core.template.instance_tags, **ours, **whose}.items() <= its.items(), one
         for one, its in cloud.resources().items():  # what several requests share names none
-            assert ours.items() - its.items() <= {(tags.REQUEST, request.request_id)}, one
+            assert ours.items() <= its.items(), one
+            assert its.get(tags.REQUEST) in {None, *named}, one
 
     def test_units_count_by_weight(self, core: Core, cloud: Cloud) -> None:
         if not core.template.vm_types:
@@ -232,18 +247,15 @@ class ProviderContract:
         assert {one.weight for one in core.its(request)} == {2.0}
         assert len(cloud.machines()) == 2  # noqa: PLR2004 - 4 units
 
-    def test_several_threads_may_launch_and_look_at_once(self, core: Core, cloud: Cloud, context: Context) -> None:
+    def test_several_threads_may_launch_and_look_at_once(self, core: Core, cloud: Cloud) -> None:
         requests = [core.request(2) for _ in range(4)]
-        with ThreadPoolExecutor(len(requests)) as pool:
-            made = list(pool.map(lambda one: core.provider.provision(one, core.template, context), requests))
-        for one in made:
+        for one in self.at_once(core, core.provider.provision, [(one, core.template) for one in requests]):
             core.take_in(one)
-        core.sleep(STEP)
-        asked = core.asked(*map(core.now, requests))
-        context = core.context
-        with ThreadPoolExecutor(len(requests)) as pool:
-            list(pool.map(lambda one: core.provider.discover_instances((one,), context), asked))
         self.until_done(core)
+        asked = core.asked(*map(core.now, requests))
+        found = self.at_once(core, core.provider.discover_instances, [((one,),) for one in asked])
+        assert [one.request_id for (one,) in found] == [one.request_id for one in requests]
+        assert [_live(one) for (one,) in found] == [set(one.machine_ids) for one in asked]
         assert [len(core.its(one)) for one in requests] == [2] * len(requests)
         assert {one.instance_id for one in core.machines.values()} == set(cloud.machines())
 
@@ -257,21 +269,28 @@ class ProviderContract:
         assert [f"{one.service}:{one.operation}" for one in planned] == journal.begun
 
     def test_no_secret_gets_into_a_result_a_file_or_a_log(
-        self, core: Core, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, core: Core, cloud: Cloud, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG", logger="hfcore")
         secret = replace(core.template, user_data=f"TOKEN={SECRET}")
         if any(one.severity is Severity.ERROR for one in core.provider.validate_template(secret, core.context)):
             pytest.skip("userData is refused")
         core.template = secret
-        request = core.request(1)
+        refused, request = core.request(1), core.request(1)
         told: list[object] = []
+        if cloud.can("limit"):
+            cloud.limit(0)
+            try:
+                told.append(core.provider.provision(refused, secret, core.context))
+            except CloudError as error:
+                told += [str(error), vars(error)]
+            cloud.limit(100)
         if core.provider.implements("plan"):
             told += core.provider.plan(request, secret, core.context)
         made = core.provider.provision(request, secret, core.context)
-        told += [made, caplog.text, *(path.read_text() for path in tmp_path.rglob("*.json"))]
+        told += [made, *(path.read_bytes() for path in core.folder.rglob("*") if path.is_file())]
         core.take_in(made)
-        told += [self.looked_at(core, request), *core.provider.owned_resources(core.context)]
+        told += [self.looked_at(core, request), *core.provider.owned_resources(core.context), caplog.text]
         forms = (SECRET, base64.b64encode(f"TOKEN={SECRET}".encode()).decode().rstrip("=")[:-1])
         assert not [one for one in map(repr, told) if any(form in one for form in forms)]
 
@@ -552,6 +571,19 @@ class ProviderContract:
         if not cloud.can(what):
             pytest.skip(f"{type(cloud).__name__} has no {what}()")
 
+    def at_once(self, core: Core, hook: Callable[..., T], calls: Sequence[tuple[object, ...]]) -> list[T]:
+        """Call a hook in as many threads, which start together and give way where they turn to the cloud or clock."""
+        start, context = Barrier(len(calls)), core.context
+        context = replace(context, clients=_giving_way(context.clients))
+
+        def called(arguments: tuple[object, ...]) -> T:
+            start.wait()
+            return hook(*arguments, context)
+
+        slow = patch.object(core.clock, "now", _giving_way(core.clock.now))
+        with slow, ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(called, calls))
+
     def provisioned(self, core: Core, request: Request) -> Provisioned:
         """Let a new process provision a request, without storing what it made."""
         return core.provider.provision(request, core.template, core.context)
@@ -643,6 +675,16 @@ class ProviderContract:
         core.about(*live)
         core.discover(request)
         self.cleaned(core, request)
+
+
+def _giving_way(call: Callable[P, T]) -> Callable[P, T]:
+    """Let other threads go on before a call."""
+
+    def called(*arguments: P.args, **named: P.kwargs) -> T:
+        time.sleep(_MOMENT)
+        return call(*arguments, **named)
+
+    return called
 
 
 def _ids(these: Iterable[Any]) -> set[str]:

@@ -11,7 +11,17 @@ import pytest
 
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
-from hfcore.models import Discovery, Instance, MachineStatus, Outcome, OwnedResource, Provisioned, Released
+from hfcore.models import (
+    Discovery,
+    Fault,
+    FaultKind,
+    Instance,
+    MachineStatus,
+    Outcome,
+    OwnedResource,
+    Provisioned,
+    Released,
+)
 from hfcore.testing import FakeCloud, FakeProvider
 from hfcore.testing.fakecontract import FakeContract, FakeGround
 
@@ -335,6 +345,48 @@ class CleansOnlyFirst(FakeProvider):
         return first + tuple(Outcome(request_id=one.request_id, done=True) for one in requests[1:])
 
 
+class TagsOnlyFirstPage(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made = super().provision(request, context)
+        for one in self.untagged(made):
+            self.cloud.instances[one] = replace(self.cloud.instances[one], tags={})
+        return made
+
+    def untagged(self, made: Provisioned) -> list[str]:
+        return [one.instance_id for one in made.instances[5:]]
+
+
+class TagsOnlyFirstLaunch(TagsOnlyFirstPage):
+    def untagged(self, made: Provisioned) -> list[str]:
+        return [one.instance_id for one in made.instances] if len(self.cloud.groups) > 1 else []
+
+
+class WritesSecrets(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        (context.conf_dir / "launch.txt").write_bytes(f"\xff{template.user_data}".encode("latin-1"))
+        return super().provision(request, context)
+
+
+class TellsSecretsWhenRefused(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        if self.cloud.capacity == 0:
+            raise CloudError(Fault(code="Full", message=f"no room for {template.user_data}", kind=FaultKind.CAPACITY))
+        return super().provision(request, context)
+
+
+class LooksWithState(FakeProvider):
+    """Keeps in itself what it looks at, so that a thread answers for another's."""
+
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        self.looked_at = requests
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, request_id=its.request_id) for one, its in zip(found, self.looked_at, strict=False))
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
@@ -487,3 +539,23 @@ class TestFreezesOnlyFirst(Contract):
 
 class TestCleansOnlyFirst(Contract):
     provider = CleansOnlyFirst
+
+
+class TestTagsOnlyFirstPage(Contract):
+    provider = TagsOnlyFirstPage
+
+
+class TestTagsOnlyFirstLaunch(Contract):
+    provider = TagsOnlyFirstLaunch
+
+
+class TestWritesSecrets(Contract):
+    provider = WritesSecrets
+
+
+class TestTellsSecretsWhenRefused(Contract):
+    provider = TellsSecretsWhenRefused
+
+
+class TestLooksWithState(Contract):
+    provider = LooksWithState

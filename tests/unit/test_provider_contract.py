@@ -66,6 +66,11 @@ NOTICED = {
     "ReleasesAllForAllButOne": "a_return_is_told_of_its_machines_to_their_end",
     "FreezesOnlyFirst": "what_is_stopped_fills_nothing_up_and_keeps_what_runs",
     "CleansOnlyFirst": "a_clean_up_leaves_nothing_and_may_be_repeated",
+    "TagsOnlyFirstPage": "everything_carries_our_tags",
+    "TagsOnlyFirstLaunch": "everything_carries_our_tags",
+    "WritesSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
+    "TellsSecretsWhenRefused": "no_secret_gets_into_a_result_a_file_or_a_log",
+    "LooksWithState": "several_threads_may_launch_and_look_at_once",
     "CountsOn": "the_calls_are_no_more_than_it_says",
     "HasState": "several_threads_may_launch_and_look_at_once",
 }
