@@ -462,7 +462,7 @@ class ProviderContract:
         requests = [core.ask(2) for _ in range(3)]
         self.until_done(core)
         there = set(cloud.machines())
-        assert [one.done for one in core.freeze()] == [True] * len(requests)
+        assert all(one.done for one in core.freeze())
         again = core.provider.stop_launching(tuple(map(core.now, requests)), core.context)
         assert [one.done for one in again] == [True] * len(requests)
         core.sleep(LONG)
