@@ -104,9 +104,7 @@ class ProviderContract:
     ) -> Core:
         """Give the core in short around the plug-in."""
         monkeypatch.setattr(os, "fsync", lambda _: None)  # of the deaths that are tested here, none is the machine's
-        folder = tmp_path / "instance"
-        folder.mkdir()
-        made = Core(folder, MovingClock(cloud.pass_time), cloud.clients, cloud.region)
+        made = Core(tmp_path / "instance", MovingClock(cloud.pass_time), cloud.clients, cloud.region)
         made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
         made.template = template
         return made

@@ -76,6 +76,7 @@ class Place:
     owner = OWNER
 
     def __init__(self, folder: Path, clock: SteppedClock, clients: Callable[[str, str], Any], region: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder, self.clock, self.clients = folder, clock, clients
         self.settings = Settings(conf_dir=folder, work_dir=folder, log_dir=folder, provider="grid", region=region)
 
