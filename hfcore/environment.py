@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from hfcore.context import Memory
+
+SETTLED: Final = 10.0
+"""Seconds after which an installer has filled the folder that it made."""
 
 
 class EntryPoint(NamedTuple):
@@ -26,18 +30,22 @@ class EntryPoint(NamedTuple):
 
 
 def fingerprint() -> str:
-    """Tell this set of installed distributions from another one, without reading them.
+    """Tell this set of installed distributions from another one, without reading them; empty while it may be changing.
 
-    Installing or removing a distribution changes the modification time of the folder that it stands in. The folder of
-    the script or the current one, which Python puts first unless told not to (`-P`), is none of these.
+    Installing or removing a distribution changes the times of the folder that it stands in; the time of its last change
+    of any kind (`st_ctime_ns`) can't be set, as images do with that of its content. An installer makes a
+    distribution's folder first and fills it then: so what is found in the seconds after is not worth keeping.
     """
-    marks = []
-    for folder in sys.path if sys.flags.safe_path else sys.path[1:]:
+    marks, newest = [], 0.0
+    for folder in _folders():
         try:
-            marks.append(f"{folder}:{os.stat(folder or '.').st_mtime_ns}")  # noqa: PTH116 - at start-up, each import counts
+            found = os.stat(folder or ".")  # noqa: PTH116 - at start-up, each import counts
         except OSError:
             marks.append(f"{folder}:-")
-    return "\n".join(marks)
+            continue
+        marks.append(f"{folder}:{found.st_mtime_ns}:{found.st_ctime_ns}")
+        newest = max(newest, found.st_mtime)
+    return "\n".join(marks) if time.time() - newest >= SETTLED else ""
 
 
 def entry_points(group: str, memory: Memory | None = None) -> tuple[EntryPoint, ...]:
@@ -53,22 +61,35 @@ def entry_points(group: str, memory: Memory | None = None) -> tuple[EntryPoint, 
     if isinstance(kept, dict) and kept.get("installed") == installed:
         return tuple(EntryPoint(*one) for one in kept["found"])
     found = scan(group)
-    if memory:
+    if memory and installed:
         memory.remember(key, {"installed": installed, "found": [list(one) for one in found]})
     return found
 
 
 def scan(group: str) -> tuple[EntryPoint, ...]:
-    """Look through all installed distributions for the entry points of a group."""
+    """Look through all installed distributions for the entry points of a group; of two of a name, the first counts."""
     from importlib import metadata
 
+    found: dict[str, metadata.Distribution] = {}
+    for each in metadata.distributions(path=_folders()):
+        found.setdefault(each._normalized_name, each)  # noqa: SLF001 - importlib's own key; `name` reads a file for each
     return tuple(
         EntryPoint(
             name=point.name,
             value=point.value,
-            distribution=point.dist.name if point.dist else "",
-            version=point.dist.version if point.dist else "",
-            source=str(point.dist.locate_file("")) if point.dist else "",
+            distribution=each.name,
+            version=each.version,
+            source=str(each.locate_file("")),
         )
-        for point in metadata.entry_points(group=group)
+        for each in found.values()
+        for point in each.entry_points.select(group=group)
     )
+
+
+def _folders() -> list[str]:
+    """Name the folders in which distributions stand.
+
+    That of the script or the current one, which Python puts first unless told not to (`-P`), is none of them: what
+    people run there must not decide what Host Factory's scripts find.
+    """
+    return sys.path if sys.flags.safe_path else sys.path[1:]

@@ -325,8 +325,8 @@ class Plugins:
 
     def _chosen(self, rows: list[Candidate], name: str, distribution: str) -> Candidate:
         """Give the row of the distribution that a stored request, or else the setting `plugins`, names."""
-        wanted = _normal(distribution) or self._pins.get(name.casefold(), "")
-        chosen = next((row for row in rows if _normal(row.distribution) == wanted), None)
+        wanted = _normal(distribution)
+        chosen = next((row for row in rows if _normal(row.distribution) == (wanted or self._pin_of(row)[1])), None)
         if distribution and chosen is None:
             raise UnknownProvider(
                 f"provider API {name!r} of {distribution} is not installed", hint=f"pip install {distribution}"
@@ -343,22 +343,39 @@ class Plugins:
         return self._loaded[key]
 
     def _objection(self, row: Candidate, *, alone: bool) -> PluginRecord | None:
-        """Give the reason not to import a plug-in at all: disabled, or its name claimed twice and not decided."""
-        key = row.name.casefold()
-        if key in self._disabled:
-            reason = f"setting disabled_plugins names it: take {row.name} out of it to use it"
+        """Give the reason not to import a plug-in at all: disabled, or its name claimed twice and not decided.
+
+        What holds of a name holds of its aliases.
+        """
+        names = self._names(row)
+        disabled = next((name for name in names if name.casefold() in self._disabled), None)
+        if disabled:
+            reason = f"setting disabled_plugins names it: take {disabled} out of it to use it"
             return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason=reason)
-        claims = {_normal(other.distribution) for other in self._candidates if other.name.casefold() == key}
-        pin = self._pins.get(key)
-        if pin and pin != _normal(row.distribution) and not alone:
-            use = _pin(row.name, _normal(row.distribution))
-            reason = f"setting plugins gives {row.name} to {pin}: write {use} to use this one"
+        own = _normal(row.distribution)
+        pinned, pin = self._pin_of(row)
+        if pin and pin != own and not alone:
+            use = _pin(pinned, own)
+            reason = f"setting plugins gives {pinned} to {pin}: write {use} to use this one"
             return PluginRecord(candidate=row, status=PluginStatus.DISABLED, reason=reason)
-        if len(claims) > 1 and not pin and not alone:
-            ways = " or ".join(_pin(row.name, claim) for claim in sorted(claims))
-            reason = f"{' and '.join(sorted(claims))} both claim {row.name}: write {ways} into hfcore.toml"
-            return PluginRecord(candidate=row, status=PluginStatus.CONFLICT, reason=reason)
+        for name in names if not pin and not alone else ():
+            same = (other for other in self._candidates if other.name.casefold() == name.casefold())
+            claims = sorted({_normal(other.distribution) for other in same})
+            if len(claims) > 1:
+                ways = " or ".join(_pin(name, claim) for claim in claims)
+                reason = f"{' and '.join(claims)} both claim {name}: write {ways} into hfcore.toml"
+                return PluginRecord(candidate=row, status=PluginStatus.CONFLICT, reason=reason)
         return None
+
+    def _names(self, row: Candidate) -> tuple[str, ...]:
+        """Give a row's name and its aliases: entry points of the same distribution and module."""
+        others = (other.name for other in self._candidates if _target(other) == _target(row) and other != row)
+        return (row.name, *others)
+
+    def _pin_of(self, row: Candidate) -> tuple[str, str]:
+        """Give the name by which the setting `plugins` decides on a row, its own before an alias, and for whom."""
+        found = ((name, self._pins[name.casefold()]) for name in self._names(row) if name.casefold() in self._pins)
+        return next(found, ("", ""))
 
     def _load(self, row: Candidate) -> Provider | PluginRecord:
         try:
@@ -458,9 +475,13 @@ def _main_row(row: PluginRecord, rows: Iterable[PluginRecord]) -> PluginRecord |
     """Give the row of which a usable row is an alias: same distribution and module, under the plug-in's own name."""
     if row.info is None or row.status is not PluginStatus.ACTIVE or row.candidate.name == row.info.name:
         return None
-    same = (row.candidate.distribution, row.candidate.module)
-    mains = (r for r in rows if (r.candidate.distribution, r.candidate.module) == same and r is not row)
+    mains = (r for r in rows if _target(r.candidate) == _target(row.candidate) and r is not row)
     return next((main for main in mains if main.info and main.candidate.name == main.info.name), None)
+
+
+def _target(row: Candidate) -> tuple[str, str]:
+    """Give what a row and its aliases have in common."""
+    return row.distribution, row.module
 
 
 def _aliases(row: PluginRecord, rows: Iterable[PluginRecord]) -> tuple[str, ...]:

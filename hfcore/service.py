@@ -48,7 +48,7 @@ class Service:
 
     Args:
         plugins: Gives the installed plug-ins; called at the first use case that needs one.
-        fingerprint: Tells this set of installed plug-ins from another one.
+        fingerprint: Tells this set of installed plug-ins from another one; empty while it may be changing.
 
     Raises:
         StoreError: The store can't be trusted; no use case works then.

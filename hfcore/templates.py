@@ -106,7 +106,7 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
         claimed: Gives the fields beside hfcore's own that plug-ins honour, as files spell them.
         check: A plug-in's own validation of a template whose fields are right; must depend on nothing but the
             template, the settings and the plug-in. It and `claimed` are called only where nothing is kept.
-        fingerprint: Changes whenever plug-ins are installed, removed or changed.
+        fingerprint: Changes whenever plug-ins are installed, removed or changed; nothing is kept with an empty one.
 
     Raises:
         ConfigError: There is no template file, or one can't be read, is not JSON or has no list `templates`.
@@ -117,7 +117,7 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
     found = _kept(cache, digest, sources)
     if found is None:
         entries, problems = _parse(sources, claimed, check)
-        if not any(problem.passing for problem in problems):
+        if fingerprint and not any(problem.passing for problem in problems):
             _keep(cache, digest, entries, problems)
         found = TemplateSet(templates=tuple(entry.template for entry in entries), problems=problems)
     return found

@@ -66,11 +66,13 @@ def use(session: Session, path: Path, operations: Callable[[], Iterable[str]]) -
         operations: Gives what the plug-ins declare, as `service:Operation`.
 
     Returns:
-        The services that it has of them: none where they can't be kept, or the user has models of their own.
+        The services that it has of them: none where they can't be kept, the user has models of their own, or what is
+        installed may be changing.
     """
-    if session.get_config_variable("data_path") or os.path.isdir(Loader.CUSTOMER_DATA_PATH):  # noqa: PTH112 - as botocore
+    installed = fingerprint()
+    if not installed or session.get_config_variable("data_path") or os.path.isdir(Loader.CUSTOMER_DATA_PATH):  # noqa: PTH112 - as botocore
         return frozenset()
-    stamp = f"{_FORM} {__version__} {fingerprint()}"
+    stamp = f"{_FORM} {__version__} {installed}"
     kept = _read(path, stamp) or _make(path, stamp, session.get_component("data_loader"), operations)
     if kept:
         session.register_component("data_loader", SlimLoader(kept))

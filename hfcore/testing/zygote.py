@@ -45,6 +45,7 @@ def warm() -> None:
     for codec in ("idna", "utf-8-sig"):
         codecs.lookup(codec)
     environment.scan = functools.cache(environment.scan)  # what is installed stays
+    environment.SETTLED = 0.0  # type: ignore[misc]  # the same
     for group in (hookspecs.OBSERVERS, hookspecs.CLOUDS):
         environment.scan(group)
     for candidate in installed(hookspecs.PROVIDERS):

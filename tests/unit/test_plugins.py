@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from textwrap import dedent
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hfcore.cli.running import SystemClock
+from hfcore.environment import fingerprint
 from hfcore.errors import CloudError, PluginCallError, PluginUnusable, UnknownProvider
 from hfcore.hookspecs import HOOK_VERSION, REQUIRED
 from hfcore.memory import FileMemory
@@ -137,23 +140,88 @@ def test_entry_points_of_a_group_that_nobody_has_are_none() -> None:
     assert installed("hfcore.no-such-group") == ()
 
 
-def test_entry_points_are_looked_for_anew_only_once_what_is_installed_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def of_a_new_process() -> tuple[Candidate, ...]:
-        return installed("hfcore.providers", FileMemory(tmp_path / "memory.json", clock=SystemClock()))
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the one folder in which distributions stand; the current one, first on the path, is beside it."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (tmp_path / "current").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "current"), str(folder)])
+    return folder
 
-    found = installed("hfcore.providers")
-    assert {one.name for one in found} >= {"ASG", "RunInstances"}
-    assert of_a_new_process() == found
-    monkeypatch.setattr("hfcore.environment.scan", lambda _: ())
-    assert of_a_new_process() == found
-    monkeypatch.setattr("hfcore.environment.fingerprint", lambda: "another set")
-    assert of_a_new_process() == ()
+
+def claim(folder: Path, name: str, distribution: str = "acme-1.0", age: float = 60) -> None:
+    """Put a distribution in a folder that claims a provider API; so many seconds ago, by the folder's time."""
+    info = folder / f"{distribution}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[hfcore.providers]\n{name} = acme\n")
+    os.utime(folder, (time.time() - age,) * 2)
+
+
+@pytest.fixture
+def looked_for(tmp_path: Path) -> Callable[[], list[str]]:
+    """Give what a new process finds, which remembers what others have found."""
+
+    def of_a_new_process() -> list[str]:
+        memory = FileMemory(tmp_path / "memory.json", clock=SystemClock())
+        return [one.name for one in installed("hfcore.providers", memory)]
+
+    return of_a_new_process
+
+
+def test_entry_points_are_looked_for_anew_only_once_what_is_installed_has_changed(
+    site: Path, looked_for: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(site, "One")
+    assert looked_for() == ["One"]
+    with monkeypatch.context() as patch:
+        patch.setattr("hfcore.environment.scan", lambda _: ())
+        assert looked_for() == ["One"]
+    claim(site, "Two", "other-1.0", age=50)
+    assert sorted(looked_for()) == ["One", "Two"]
+
+
+def test_what_the_current_folder_holds_is_neither_found_nor_remembered(
+    site: Path, looked_for: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    claim(site, "Good")
+    claim(tmp_path / "current", "Foreign", "foreign-1.0")
+    assert looked_for() == ["Good"]
+
+
+def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(
+    site: Path, looked_for: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    claim(site, "First")
+    claim(tmp_path, "Second", "Acme-2.0")
+    sys.path.append(str(tmp_path))
+    assert looked_for() == ["First"]
+
+
+@pytest.mark.parametrize("age", [1, -3600], ids=["just now", "in a time to come"])
+def test_a_look_while_a_distribution_is_being_installed_is_not_remembered(
+    site: Path, looked_for: Callable[[], list[str]], age: float
+) -> None:
+    claim(site, "Slow", age=age)
+    points = site / "acme-1.0.dist-info" / "entry_points.txt"
+    text = points.read_text()
+    points.unlink()
+    assert looked_for() == []
+    points.write_text(text)
+    assert looked_for() == ["Slow"]
+
+
+def test_an_installation_whose_folders_times_were_set_back_is_told_from_the_one_before(site: Path) -> None:
+    os.utime(site, (0, 0))
+    before = fingerprint()
+    claim(site, "Good")
+    os.utime(site, (0, 0))
+    assert before != fingerprint() != ""
 
 
 def test_people_and_host_factory_s_scripts_see_the_same_installation(tmp_path: Path) -> None:
-    code = "from hfcore.environment import fingerprint; print(fingerprint())"
+    code = "from hfcore import environment; environment.SETTLED = 0; print(environment.fingerprint())"
     ways = ([sys.executable, "-P", "-c", code], [sys.executable, "-c", code])
     told = [subprocess.run(way, cwd=tmp_path, capture_output=True, check=True, env={}).stdout for way in ways]
     assert told[0] == told[1]
@@ -272,6 +340,30 @@ def test_a_disabled_plug_in_serves_no_stored_request_either(write: Write) -> Non
     row = write("Good")
     with pytest.raises(PluginUnusable, match="disabled_plugins"):
         plugins(row, disabled=("good",)).provider("Good", row.distribution)
+
+
+def test_what_shuts_out_a_name_shuts_out_its_aliases_and_the_other_way_round(write: Write) -> None:
+    row, other = write("ASG", distribution="first-dist"), write("ASG", distribution="second-dist")
+    alias = replace(row, name="Group")
+    for disabled in ("asg", "group"):
+        for name in ("ASG", "Group"):
+            with pytest.raises(PluginUnusable, match=f"(?i)take {disabled} out"):
+                plugins(row, alias, disabled=(disabled,)).provider(name)
+    for name in ("ASG", "Group"):
+        with pytest.raises(PluginUnusable, match="first-dist and second-dist both claim ASG"):
+            plugins(row, alias, other).provider(name)
+    with pytest.raises(PluginUnusable, match="gives ASG to second-dist"):
+        plugins(row, alias, other, pins={"ASG": "second-dist"}).provider("Group")
+    for pins in ({"ASG": "first-dist"}, {"ASG": "second-dist", "Group": "first-dist"}):
+        assert plugins(row, alias, other, pins=pins).provider("Group").candidate == alias
+    assert row.module in sys.modules
+    assert other.module not in sys.modules
+
+
+def test_a_pin_decides_on_an_alias_that_both_have(write: Write) -> None:
+    one, two = write("ASG", distribution="first-dist"), write("ASG", distribution="second-dist")
+    rows = (one, two, replace(one, name="Group"), replace(two, name="Group"))
+    assert plugins(*rows, pins={"ASG": "second-dist"}).provider("Group").candidate == rows[3]
 
 
 # Calling
