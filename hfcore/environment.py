@@ -72,7 +72,8 @@ def scan(group: str) -> tuple[EntryPoint, ...]:
 
     found: dict[str, metadata.Distribution] = {}
     for each in metadata.distributions(path=_folders()):
-        found.setdefault(each._normalized_name, each)  # noqa: SLF001 - importlib's own key; `name` reads a file for each
+        # importlib's own key: `name` reads a file of each, which may not be there yet.
+        found.setdefault(each._normalized_name, each)  # type: ignore[attr-defined]  # noqa: SLF001 - as said
     return tuple(
         EntryPoint(
             name=point.name,

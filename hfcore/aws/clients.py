@@ -68,7 +68,10 @@ def connect(
     @cache
     def whole_session() -> Session:
         session, slimmed = slim_session()
-        return _session(settings, region)[0] if slimmed else session
+        if not (slimmed and operations):
+            return session
+        session.get_component("data_loader").doubt(operations())  # something was asked for that it does not have
+        return _session(settings, region)[0]
 
     @cache
     def make(service: str, patience: str, *, slimmed: bool) -> Any:  # noqa: ANN401 - as below

@@ -15,7 +15,7 @@ from botocore.loaders import Loader  # noqa: TID253 - this module is imported wh
 
 from hfcore.environment import fingerprint
 from hfcore.errors import HfcoreError
-from hfcore.files import make_private_folder, prove_room, refuse_foreign_owner, replace_file
+from hfcore.files import make_private_folder, prove_room, refuse_foreign_owner, remove_quietly, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "botocore.json"
 MODEL, RULES, ENDPOINTS = "service-2", "endpoint-rule-set-1", "endpoints"
-_FORM: Final = 1
+_FORM: Final = 2
 _ROOM: Final = 1 << 20  # bytes, more than is kept
 # What botocore calls to have credentials, and where it does.
 _BY_CREDENTIALS: Final = ("sts:AssumeRole", "sts:AssumeRoleWithWebIdentity")
@@ -39,11 +39,18 @@ class SlimLoader(Loader):
 
     Args:
         kept: Service to data by type, and the endpoints.
+        path: The file that it is of.
     """
 
-    def __init__(self, kept: Json) -> None:
+    def __init__(self, kept: Json, path: Path) -> None:
         super().__init__()
         self._kept = kept
+        self._path = path
+
+    def doubt(self, operations: Iterable[str]) -> None:
+        """Have what is kept made anew by the next call if it was made for others than these operations."""
+        if self._kept["declared"] != sorted(operations):
+            remove_quietly(self._path)
 
     def load_service_model(self, service_name: str, type_name: str, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - JSON
         """Give a service's data; an API version that is asked for is not kept."""
@@ -75,18 +82,37 @@ def use(session: Session, path: Path, operations: Callable[[], Iterable[str]]) -
     stamp = f"{_FORM} {__version__} {installed}"
     kept = _read(path, stamp) or _make(path, stamp, session.get_component("data_loader"), operations)
     if kept:
-        session.register_component("data_loader", SlimLoader(kept))
+        session.register_component("data_loader", SlimLoader(kept, path))
     return frozenset(kept["services"] if kept else ())
 
 
 def _read(path: Path, stamp: str) -> Json | None:
     """Give what is kept; nothing if it is missing or damaged, or of another botocore or other plug-ins."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
         checksum, data = path.read_bytes().split(b"\n", 1)
-        found: Json = json.loads(data) if int(checksum) == zlib.crc32(data) else {}
-    except (OSError, ValueError):
+        found: Any = json.loads(data) if int(checksum) == zlib.crc32(data) else None
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if found.get("stamp") == stamp else None
+    return found if _is_kept(found) and found["stamp"] == stamp else None
+
+
+def _is_kept(found: Any) -> bool:  # noqa: ANN401 - JSON
+    match found:
+        case {"stamp": str(), "declared": list(), "services": dict(services), "endpoints": {"partitions": [_, *_]}}:
+            return all(map(_is_service, services.values()))
+    return False
+
+
+def _is_service(found: Any) -> bool:  # noqa: ANN401 - JSON
+    match found:
+        case {
+            "service-2": {"metadata": dict(), "operations": dict(), "shapes": dict()},
+            "endpoint-rule-set-1": {"rules": list()},
+        }:
+            return True
+    return False
 
 
 def _make(path: Path, stamp: str, loader: Loader, operations: Callable[[], Iterable[str]]) -> Json | None:
@@ -94,7 +120,8 @@ def _make(path: Path, stamp: str, loader: Loader, operations: Callable[[], Itera
         make_private_folder(path.parent)
         refuse_foreign_owner(path.parent)
         prove_room(path.parent, _ROOM)  # before the work
-        made = {"stamp": stamp, **_slim(loader, operations())}
+        declared = sorted(operations())
+        made = {"stamp": stamp, "declared": declared, **_slim(loader, declared)}
         data = json.dumps(made, separators=(",", ":")).encode()
         replace_file(path, b"%d\n%b" % (zlib.crc32(data), data))
     except (HfcoreError, LookupError, TypeError, AttributeError):  # not writable; or data of a form that is not known

@@ -677,6 +677,12 @@ print(len(found.templates), len(found.problems), [name for name in names if name
         assert plugins.checked
         assert (found.get("new") is not None) == (change in ("content", "new file"))
 
+    def test_nothing_is_kept_while_plug_ins_may_be_changing(self, mixed: Instance, plugins: Plugins) -> None:
+        mixed.load(plugins, fingerprint="")
+        plugins.checked.clear()
+        mixed.load(plugins, fingerprint="")
+        assert plugins.checked
+
     def test_a_change_of_the_log_level_changes_nothing(self, mixed: Instance, plugins: Plugins) -> None:
         mixed.load(plugins)
         plugins.checked.clear()

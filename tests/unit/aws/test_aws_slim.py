@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 DECLARED = aws_provider("Any", "Anything.", call_budgets={}).operations
 WHOLE = cache(create_loader)
 MANY = 500
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfcore.environment.SETTLED", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +87,52 @@ def test_slim_models_hold_what_is_declared_and_are_made_once(clients: Callable[.
     again("ec2", "patient").describe_instances()
 
 
-@pytest.mark.parametrize("spoil", ["cut", "emptied", "flipped", "of another form"])
+@pytest.mark.parametrize("spoil", ["cut", "emptied", "flipped"])
 def test_damaged_models_are_made_anew(clients: Callable[..., Any], kept: Path, spoil: str) -> None:
     clients()("ec2", "patient")
     good = kept.read_bytes()
-    other = b'{"stamp":[]}'
     bad = {
         "cut": good[: len(good) // 2],
         "emptied": b"",
         "flipped": good.replace(b"DescribeInstances", b"DescribeInstanceZ"),
-        "of another form": b"%d\n%b" % (zlib.crc32(other), other),
     }[spoil]
     kept.write_bytes(bad)
     clients()("ec2", "patient").describe_instances()
     assert kept.read_bytes() == good
+
+
+def test_what_is_of_another_form_is_made_anew_though_its_checksum_is_right(
+    clients: Callable[..., Any], kept: Path
+) -> None:
+    few = lambda: ("ec2:DescribeInstances",)  # noqa: E731 - as short as it can be
+    clients(few)("ec2", "patient")
+    good = kept.read_bytes()
+    found = json.loads(good.split(b"\n", 1)[1])
+    wrong = ({"services": []}, {"services": {"ec2": []}}, {"services": {"ec2": {}}}, {"endpoints": {}}, {"stamp": []})
+    for bad in ([], None, *(found | one for one in wrong)):
+        data = json.dumps(bad).encode()
+        kept.write_bytes(b"%d\n%b" % (zlib.crc32(data), data))
+        assert operations_of(clients(few)("ec2", "patient")) == ["DescribeInstances"]
+        assert kept.read_bytes() == good
+
+
+def test_a_pipe_in_their_place_is_not_waited_for(clients: Callable[..., Any], kept: Path) -> None:
+    kept.parent.mkdir(mode=0o700)
+    os.mkfifo(kept)
+    assert clients()("ec2", "patient").describe_instances()["Reservations"] == []
+
+
+@pytest.mark.parametrize("asked", ["an operation", "a service"])
+def test_what_a_plug_in_declares_by_now_is_kept_once_it_was_asked_for(clients: Callable[..., Any], asked: str) -> None:
+    more = ("ec2:DescribeInstances", "ec2:DescribeVpcs", "autoscaling:DescribeAutoScalingGroups")
+    clients(lambda: more[:1])("ec2", "quick")
+    client = clients(lambda: more)
+    if asked == "an operation":
+        client("ec2", "quick").describe_vpcs()
+    else:
+        client("autoscaling", "quick").describe_auto_scaling_groups()
+    assert operations_of(clients(lambda: more)("autoscaling", "quick")) == ["DescribeAutoScalingGroups"]
+    assert operations_of(clients(refuse)("ec2", "quick")) == ["DescribeInstances", "DescribeVpcs"]
 
 
 @pytest.mark.parametrize("changed", ["hfcore.aws.slim.__version__", "hfcore.aws.slim.fingerprint"])
@@ -104,6 +142,14 @@ def test_another_botocore_or_other_plug_ins_make_them_anew(
     clients()("ec2", "patient")
     monkeypatch.setattr(changed, "9.9.9" if changed.endswith("__") else lambda: "other plug-ins")
     assert operations_of(clients(lambda: ("ec2:DescribeVpcs",))("ec2", "patient")) == ["DescribeVpcs"]
+
+
+def test_while_something_may_be_being_installed_nothing_is_kept(
+    clients: Callable[..., Any], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfcore.aws.slim.fingerprint", lambda: "")
+    assert len(operations_of(clients(refuse)("ec2", "patient"))) > MANY
+    assert not kept.exists()
 
 
 def test_where_nothing_can_be_kept_the_whole_models_serve(clients: Callable[..., Any], tmp_path: Path) -> None:
@@ -149,6 +195,7 @@ def test_what_no_plug_in_declares_can_be_asked_all_the_same(clients: Callable[..
     assert [call.operation for call in strict_aws.calls][-2:] == ["DescribeVpcs", "DescribeAutoScalingGroups"]
     with pytest.raises(AttributeError):
         _ = few("ec2", "quick").no_such_operation
+    clients(refuse)("ec2", "quick")
 
 
 def test_processes_that_make_them_at_the_same_time_do_no_harm(clients: Callable[..., Any], kept: Path) -> None:
