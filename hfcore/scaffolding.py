@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from hfcore import __version__
@@ -12,7 +14,6 @@ from hfcore.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
 AWS: Final = "aws"
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
@@ -31,7 +32,7 @@ def distribution(name: str) -> str:
 
 
 def write_plugin(folder: Path, name: str, cloud: str = AWS) -> tuple[Path, ...]:
-    """Write a plug-in's distribution into a new folder, and give its files.
+    """Write a plug-in's distribution into a new folder, all of it or nothing, and give its files.
 
     Args:
         folder: The folder; nothing may be there yet.
@@ -39,7 +40,7 @@ def write_plugin(folder: Path, name: str, cloud: str = AWS) -> tuple[Path, ...]:
         cloud: Its cloud. One that is not `aws` is at first a folder of files, in whose place the author puts his own.
 
     Raises:
-        InputError: The name or the cloud can't be one, or something is where the folder is to be.
+        InputError: The name or the cloud can't be one, something is where the folder is to be, or it can't be made.
     """
     dist, cloud = distribution(name), _word("the name of a cloud", cloud).lower()
     values = {"NAME": name, "DIST": dist, "MODULE": dist.replace("-", "_"), "HFCORE": _compatible(__version__)}
@@ -47,11 +48,15 @@ def write_plugin(folder: Path, name: str, cloud: str = AWS) -> tuple[Path, ...]:
     shipped = resources.files("hfcore") / "scaffold"
     texts = dict(_texts(shipped / "common")) | dict(_texts(shipped / ("aws" if cloud == AWS else "other")))
     values[_FILES] = _filled(texts.pop(_FILES).rstrip(), values)
+    files = {_filled(path, values): _filled(text, values) for path, text in sorted(texts.items())}
     try:
-        folder.mkdir(parents=True)
+        _write_whole(folder, files)
     except FileExistsError:
         raise InputError(f"{folder} is there already: nothing was written", hint="name another by --folder") from None
-    return tuple(_write(folder / _filled(path, values), _filled(text, values)) for path, text in sorted(texts.items()))
+    except OSError as error:
+        told = f"{folder} can't be made: {error.strerror or type(error).__name__}: nothing was written"
+        raise InputError(told, hint="name a folder that you may write to by --folder") from None
+    return tuple(folder / path for path in files)
 
 
 def _word(what: str, said: str) -> str:
@@ -80,7 +85,16 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], text)
 
 
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "utf-8")
-    return path
+def _write_whole(folder: Path, files: Mapping[str, str]) -> None:
+    """Write a new folder beside its place, with those above it that are not there either, and move it there whole."""
+    if folder.is_symlink() or folder.exists():
+        raise FileExistsError(folder)
+    place = folder.resolve()
+    above = next(one for one in place.parents if one.exists())
+    top = place.relative_to(above).parts[0]
+    with TemporaryDirectory(prefix=".hfcore-new-", dir=above) as beside:
+        for path, text in files.items():
+            file = Path(beside) / place.relative_to(above) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
+        (Path(beside) / top).rename(above / top)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,6 @@ from tests.cli.conftest import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 GOOD_SUMMARY = "Machines in memory. …"
 
@@ -165,6 +167,29 @@ def test_a_new_plugin_overwrites_nothing_and_needs_a_name(
     (tmp_path / "hfcore-acme").mkdir()
     assert "error[HF1001]" in cli("plugins", "new", *words).err
     assert list(tmp_path.glob("*/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [("file/below", "Not a directory"), ("n" * 300, "File name too long"), ("a/b", "No space left on device")],
+    ids=["below a file", "too long", "full disk"],
+)
+def test_a_new_plugin_that_cannot_be_written_says_why_and_leaves_nothing(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, why: str
+) -> None:
+    written = Path.write_text
+
+    def write(path: Path, *given: Any) -> int:
+        if path.name == "README.md":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(path, *given)
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Path, "write_text", write)
+    told = cli("plugins", "new", "Acme", "--folder", folder).err
+    assert "error[HF1001]" in told
+    assert f"can't be made: {why}" in told
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_new_plugin_takes_no_name_that_is_taken(cli: Callable[..., Any], good: str, tmp_path: Path) -> None:
