@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from hfcore.models import Fault, Problem
 
 
+_LONGEST_WORD = 80
+_BETWEEN = dict.fromkeys(map(ord, "._-"))
+
+
 class HfcoreError(Exception):
     """Hfcore refuses for a reason of its own; base of all errors that it raises on purpose.
 
@@ -59,8 +63,15 @@ class HfcoreError(Exception):
 
 def told(error: BaseException) -> str:
     """Give an error's class, and its text where it is ours or Python's own: a library's may hold what was answered."""
-    name, plain = type(error).__name__, isinstance(error, HfcoreError) or type(error).__module__ == "builtins"
+    name, plain = word(type(error).__name__), isinstance(error, HfcoreError) or type(error).__module__ == "builtins"
     return f"{name}: {error}" if plain else name
+
+
+def word(text: object) -> str:
+    """Give a code or the name of a type, or `?` where it can't be one: a plug-in may make them of anything."""
+    name = str(text)
+    fits = len(name) <= _LONGEST_WORD and name.isascii() and name.translate(_BETWEEN).isalnum()
+    return name if fits else "?"
 
 
 class InputError(HfcoreError):

@@ -13,7 +13,7 @@ from functools import cache
 from time import gmtime
 from typing import TYPE_CHECKING, Any
 
-from hfcore.errors import HfcoreError, told
+from hfcore.errors import HfcoreError, told, word
 from hfcore.files import FileLock, make_private_folder, open_private
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def trace(error: BaseException) -> str:
     parts: list[str] = []
     one: BaseException | None = error
     while one is not None and len(parts) < _MOST_CAUSES:
-        said = type(one).__name__ if isinstance(one, ValueError) else told(one)
+        said = word(type(one).__name__) if isinstance(one, ValueError) else told(one)
         parts.append(f"Traceback (most recent call last):\n{''.join(format_tb(one.__traceback__))}{said}")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return redact("\nwhich led to\n".join(reversed(parts)))

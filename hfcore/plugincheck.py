@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import TYPE_CHECKING, Final
-
-import pluggy
 
 from hfcore import hookspecs
 from hfcore.config import nearest
 from hfcore.models import Check, ProviderInfo
-from hfcore.plugins import installed
+from hfcore.plugins import implemented, installed, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,7 +44,7 @@ def checks(candidate: Candidate) -> Iterator[Check]:
         candidate: Its entry point, or what would be one.
     """
     try:
-        module = import_module(candidate.module)
+        module = load(candidate)
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise what it likes
         told = f"{candidate.module} does not import: {type(error).__name__}: {error}"
         yield Check(name="module", status="error", message=told, hint="import it by hand to see the traceback")
@@ -78,20 +76,23 @@ def _row(name: str, wrong: Iterable[str], fine: str, hint: str) -> Check:
 
 
 def _of_hooks(module: ModuleType) -> Iterator[Check]:
-    manager = pluggy.PluginManager("hfcore")
-    marked = {name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None}
+    functions = implemented(module)
+    marked = set(functions)
     lacking = (f"{name} is missing" for name in sorted(hookspecs.REQUIRED - marked))
     yield _row("required hooks", lacking, f"all {len(hookspecs.REQUIRED)}", "write them, each marked with @hookimpl")
     unknown = [f"{name} is no hook {nearest(name, HOOKS)}".rstrip() for name in sorted(marked - HOOKS.keys())]
     unmarked = [
         f"{name} is not marked with @hookimpl"
         for name in sorted(HOOKS.keys() - marked)
-        if inspect.isroutine(getattr(module, name, None))
+        if inspect.isroutine(inspect.getattr_static(module, name, None))  # a `__getattr__` may raise what it likes
     ]
     known = sorted(marked & HOOKS.keys())
     yield _row("hook names", [*unknown, *unmarked], f"{len(known)} of the specification", "see hfcore.hookspecs")
-    wrong = (told for name in known if (told := _signature_fault(name, getattr(module, name))))
+    hooks = {name: getattr(module, functions[name]) for name in known}
+    wrong = (told for name, hook in hooks.items() if (told := _signature_fault(name, hook)))
     yield _row("signatures", wrong, "take what the specification gives", "take only what hfcore.hookspecs gives")
+    later = (f"{name} gives {kind}" for name, hook in hooks.items() if (kind := _not_a_result(hook)))
+    yield _row("results", later, "are returned", "write a plain function that returns what hfcore.hookspecs says")
     pair = {"receive_notices", "forget_notices"}
     alone = [f"{next(iter(pair & marked))} alone"] if len(pair & marked) == 1 else []
     yield _row(
@@ -109,6 +110,15 @@ def _signature_fault(name: str, hook: object) -> str:
     if not more:
         return ""
     return f"{name} takes {', '.join(more)}, and is given {', '.join(sorted(given)) or 'nothing'}"
+
+
+def _not_a_result(hook: object) -> str:
+    """Say what the call of a hook gives in place of a result; a wrapper has to be a generator."""
+    mark = getattr(hook, "hfcore_impl", {})
+    if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):
+        return "what must be awaited, and nobody does: it is async"
+    wraps = mark.get("wrapper") or mark.get("hookwrapper")
+    return "a generator: it yields" if inspect.isgeneratorfunction(hook) and not wraps else ""
 
 
 def _info(module: ModuleType) -> ProviderInfo | str:

@@ -16,7 +16,7 @@ import pluggy
 
 from hfcore import hookspecs
 from hfcore.environment import entry_points
-from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider, told
+from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider, told, word
 from hfcore.models import (
     Check,
     Discovery,
@@ -62,7 +62,7 @@ class Candidate:
 
     Args:
         name: The provider API.
-        module: The module of hook implementations.
+        module: The module of hook implementations, as the entry point has it.
         source: Where its distribution stands.
     """
 
@@ -164,7 +164,7 @@ class Provider:
 
     def implements(self, hook: str) -> bool:
         """Tell whether the plug-in has an optional hook."""
-        return _is_hook(self._manager, self._plugin, hook)
+        return any(caller.name == hook for caller in self._manager.get_hookcallers(self._plugin) or ())
 
     def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
         """Call the hook of this name."""
@@ -211,7 +211,7 @@ class Provider:
             raise
         except BaseException as error:  # the plug-in's boundary: what it raises is its own fault, said once
             raise PluginCallError(
-                f"{self._culprit(hook)} raised {told(error)}",
+                f"{self._culprit(hook)} raised {_raised(error, self.candidate)}",
                 hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
             ) from error
 
@@ -236,7 +236,7 @@ class Provider:
         if isinstance(result, kind):
             return result
         raise PluginCallError(
-            f"{self._culprit(hook)} returned {type(result).__name__}, expected {kind.__name__}",
+            f"{self._culprit(hook)} returned {word(type(result).__name__)}, expected {kind.__name__}",
             hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
         )
 
@@ -379,7 +379,7 @@ class Plugins:
 
     def _load(self, row: Candidate) -> Provider | PluginRecord:
         try:
-            module = import_module(row.module)
+            module = load(row)
             info = _ask_info(module)
         except BaseException as error:  # a plug-in may raise what it likes
             self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
@@ -401,7 +401,7 @@ class Plugins:
     def _register(self, module: ModuleType, name: str) -> None:
         if self._manager.is_registered(module):  # an alias: a second entry point with the same target
             return
-        missing = sorted(hook for hook in hookspecs.REQUIRED if not _is_hook(self._manager, module, hook))
+        missing = sorted(hookspecs.REQUIRED - implemented(module).keys())
         if missing:
             raise TypeError(f"implements no {', '.join(missing)}")
         self._manager.register(module, name)
@@ -423,7 +423,7 @@ class Plugins:
         manager = self._new_manager()
         for row in self._observer_candidates:
             try:
-                manager.register(import_module(row.module), name=row.name)
+                manager.register(load(row), name=row.name)
             except BaseException:  # a broken observer harms nothing
                 self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
         return manager
@@ -442,13 +442,32 @@ class Plugins:
         return f"installed: {names}; see: hfcore plugins list" if names else "no provider plug-in is installed"
 
 
+def load(candidate: Candidate) -> ModuleType:
+    """Import the module of an entry point.
+
+    Raises:
+        ImportError: The entry point names a thing in a module, which nobody would look at. The module may raise more.
+    """
+    module, _, inside = candidate.module.partition(":")
+    if inside:
+        raise ImportError(f"the entry point names {candidate.module}: it must be the module alone, {module}")
+    return import_module(module)
+
+
+def implemented(module: ModuleType) -> dict[str, str]:
+    """Give the hooks that a module is marked to implement, each with the name of its function."""
+    manager = pluggy.PluginManager("hfcore")
+    marks = {name: manager.parse_hookimpl_opts(module, name) for name in dir(module)}
+    return {mark.get("specname") or name: name for name, mark in marks.items() if mark is not None}
+
+
 def installed(group: str, memory: Memory | None = None) -> tuple[Candidate, ...]:
     """List the entry points of a group in this environment, without importing any; see `entry_points`."""
     found = {}
     for point in entry_points(group, memory):
         row = Candidate(
             name=point.name,
-            module=point.value.partition(":")[0],
+            module=point.value,
             distribution=point.distribution,
             version=point.version,
             source=point.source,
@@ -488,15 +507,23 @@ def _aliases(row: PluginRecord, rows: Iterable[PluginRecord]) -> tuple[str, ...]
     return tuple(other.candidate.name for other in rows if _main_row(other, rows) is row)
 
 
+def _raised(error: BaseException, candidate: Candidate) -> str:
+    """Say what a plug-in raised and where in it, without the text: that may hold what a template does."""
+    places, step = [], error.__traceback__
+    while step:
+        places.append((str(step.tb_frame.f_globals.get("__name__")), step.tb_lineno))
+        step = step.tb_next
+    package = candidate.module.partition(".")[0]
+    own = [place for place in places if place[0].partition(".")[0] == package]
+    module, line = (own or places)[-1]
+    return f"{word(type(error).__name__)} at {module}:{line}"
+
+
 def _ask_info(module: ModuleType) -> ProviderInfo:
     info = module.provider_info()
     if not isinstance(info, ProviderInfo):
         raise TypeError(f"provider_info() returned {type(info).__name__}, expected ProviderInfo")
     return info
-
-
-def _is_hook(manager: pluggy.PluginManager, module: object, name: str) -> bool:
-    return hasattr(module, name) and manager.parse_hookimpl_opts(module, name) is not None
 
 
 def _first_line(error: Exception) -> str:
@@ -521,5 +548,7 @@ __all__ = [
     "Plugins",
     "Provider",
     "cloud_clients",
+    "implemented",
     "installed",
+    "load",
 ]

@@ -10,7 +10,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hfcore.errors import CloudError, HfcoreError
+from hfcore.errors import CloudError, HfcoreError, word
 from hfcore.logs import TRACE
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def _came_of(outcome: pluggy.Result[object]) -> str:
     if error is not None:
         codes = [error.code] if isinstance(error, HfcoreError) else []
         codes += [error.fault.code] if isinstance(error, CloudError) else []
-        return " ".join(["raised", type(error).__name__, *codes])
+        return " ".join(["raised", *map(word, [type(error).__name__, *codes])])
     result = outcome.get_result()
     if isinstance(result, tuple):
-        return " ".join([str(len(result)), *dict.fromkeys(type(one).__name__ for one in result)])
-    return type(result).__name__
+        return " ".join([str(len(result)), *dict.fromkeys(word(type(one).__name__) for one in result)])
+    return word(type(result).__name__)
 
 
 def _about(arguments: Mapping[str, object]) -> Iterator[str]:

@@ -6,6 +6,8 @@ Groups are imported when they are used. Host Factory's verbs are functions of `h
 from __future__ import annotations
 
 import platform
+import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,7 +93,8 @@ def run(argv: Sequence[str]) -> int:
     """Run the command line, and give its exit code; every error ends here."""
     session = Session(output=Output())
     try:
-        app(args=_globals_first(argv), prog_name="hfcore", obj=session)
+        with redirect_stdout(sys.stdout):  # puts back what a `Session` takes
+            app(args=_globals_first(argv), prog_name="hfcore", obj=session)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:

@@ -131,8 +131,9 @@ class Output:
     """
 
     def __init__(self, mode: Mode = Mode.AUTO, *, colour: bool = True) -> None:
+        self._stdout = sys.stdout  # a `Session` points the name elsewhere
         self._colour = colour and not os.environ.get("NO_COLOR")
-        self.is_json = mode is Mode.JSON or (mode is Mode.AUTO and not _is_terminal())
+        self.is_json = mode is Mode.JSON or (mode is Mode.AUTO and not self._is_terminal())
 
     def rows(self, kind: str, items: Iterable[Item], columns: Columns, *, empty: str, **further: object) -> None:
         """Print a list.
@@ -192,7 +193,7 @@ class Output:
 
     def text(self, text: str) -> None:
         """Print a text as it is."""
-        self._print(sys.stdout, text)
+        self._print(self._stdout, text)
 
     def note(self, text: str, *, word: str = "note") -> None:
         """Tell people something beside the result."""
@@ -211,20 +212,24 @@ class Output:
         self._print(sys.stderr, _printable(trace(error)))
 
     def _json(self, document: Item) -> None:
-        self._print(sys.stdout, json.dumps(document, indent=2))
+        self._print(self._stdout, json.dumps(document, indent=2))
 
     def _console(self) -> Console:
         from rich.console import Console
 
-        if sys.stdout:
-            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the encoding is the terminal's
+        if self._stdout:
+            self._stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the encoding is the terminal's
         return Console(
-            width=None if _is_terminal() else _UNLIMITED_WIDTH,
+            file=self._stdout,
+            width=None if self._is_terminal() else _UNLIMITED_WIDTH,
             color_system="auto" if self._colour else None,
             highlight=False,
             markup=False,
             emoji=False,
         )
+
+    def _is_terminal(self) -> bool:
+        return self._stdout is not None and self._stdout.isatty()
 
     @staticmethod
     def _print(stream: TextIO | None, text: str) -> None:
@@ -257,10 +262,6 @@ def _cell(value: object) -> RenderableType:
     word = cell.plain.partition("\n")[0]
     cell.stylize(_STYLES.get(word, ""), 0, len(word))
     return cell
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _lines(value: object) -> str:

@@ -113,6 +113,11 @@ def agree(question: str, *, yes: bool) -> None:
         raise InputError(f"nothing was done, as nobody has agreed: {question}", hint="agree by --yes")
 
 
+def _leave_stdout() -> None:
+    """Leave stdout to `Output`, which has it by now: what plug-ins print until the command ends goes to stderr."""
+    sys.stdout = sys.stderr
+
+
 @dataclass(slots=True, kw_only=True)
 class Session:
     """One command of a person's: what the options before or behind it say.
@@ -131,6 +136,7 @@ class Session:
 
     def service(self) -> Service:
         """Make the use cases of the provider instance; see `open_service`."""
+        _leave_stdout()
         return open_service(self.provider or None, debug=self.debug)
 
     def settings(self) -> Settings | None:
@@ -139,6 +145,7 @@ class Session:
         Raises:
             ConfigError: One is named, and its folders or settings are wrong.
         """
+        _leave_stdout()
         if not self.provider:
             try:
                 find_folders(os.environ)

@@ -231,6 +231,8 @@ def test_traced_hook_calls_of_a_persons_command_are_on_stderr_too(
 ) -> None:
     monkeypatch.setenv("HFCORE_TRACE_PLUGINS", "1")
     cloud.fail("discover_instances", OSError("password=aek3-Quoo7"))
+    cloud.fail("discover_instances", type("token=aek3", (Exception,), {})())
+    cloud.fail("discover_instances", CloudError(Fault(code="token=aek3", message="x", kind=FaultKind.THROTTLE)))
     cloud.fail(
         "discover_instances", CloudError(Fault(code="Throttling", message="aek3-Quoo7", kind=FaultKind.THROTTLE))
     )
@@ -238,6 +240,8 @@ def test_traced_hook_calls_of_a_persons_command_are_on_stderr_too(
     traced = [line.partition(" hfcore.trace ")[2] for line in ended.err.splitlines()]
     assert [re.sub(r" in .*", "", line) for line in traced if line.startswith("discover")] == [
         "discover_instances of Fake (hfcore-fake 1.0): raised OSError",
+        "discover_instances of Fake (hfcore-fake 1.0): raised ?",
+        "discover_instances of Fake (hfcore-fake 1.0): raised CloudError HF3001 ?",
         "discover_instances of Fake (hfcore-fake 1.0): raised CloudError HF3001 Throttling",
         *["discover_instances of Fake (hfcore-fake 1.0): 1 Discovery"] * 2,
     ]

@@ -179,7 +179,7 @@ def test_a_new_plugin_that_cannot_be_written_says_why_and_leaves_nothing(
 ) -> None:
     written = Path.write_text
 
-    def write(path: Path, *given: Any) -> int:
+    def write(path: Path, *given: str) -> int:
         if path.name == "README.md":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(path, *given)
@@ -215,6 +215,9 @@ def test_check_has_a_row_for_each_thing_and_is_content_with_a_good_plugin(cli: C
         ("@hookimpl\ndef cleanup", "def cleanup", "hook names", "cleanup is not marked"),
         ("@hookimpl\ndef cleanup", "@hookimpl\ndef receive_notices(context): ...\n\n@hookimpl\ndef cleanup", "messages",
          "receive_notices alone"),
+        ("def cleanup(", "async def cleanup(", "results", "cleanup gives what must be awaited"),
+        ("def cleanup(requests, context): ...", "def cleanup(requests, context): yield", "results", "a generator"),
+        ("@hookimpl\ndef cleanup", "def __getattr__(_): raise OSError\n\ndef cleanup", "hook names", "cleanup is"),
         ("hook_version=1", "hook_version=99", "hook version", "made for 99"),
         ("return INFO", "return 'me'", "provider_info", "returned str"),
         ("return INFO", "raise OSError('x')", "provider_info", "raised OSError: x"),
@@ -241,6 +244,30 @@ def test_check_says_all_that_a_plugin_lacks(
     assert told in found[row]["message"]
     assert found[row]["hint"]
     assert ended.document["errors"] == sum(one["status"] == "error" for one in found.values())
+
+
+def test_a_hook_may_be_a_function_of_another_name(cli: Callable[..., Any], install: Callable[..., None]) -> None:
+    install(GOOD.replace("@hookimpl\ndef cleanup", '@hookimpl(specname="cleanup")\ndef tidy_up'))
+    assert cli("plugins", "check", "Fake").code == 0
+    assert "cleanup" in row(cli, "Fake")["hooks"]
+
+
+def test_an_entry_point_that_names_a_thing_in_a_module_says_that_it_must_be_the_module(
+    cli: Callable[..., Any], good: str, tmp_path: Path
+) -> None:
+    points = tmp_path / "site" / "hfcore_fake-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"{points.read_text().strip()}:Plugin\n")
+    assert "must be the module alone" in row(cli, "Fake")["reason"]
+    assert cli("plugins", "check", "Fake").code == ExitCode.PLUGIN
+
+
+def test_what_a_plugin_prints_is_no_result(cli: Callable[..., Any], install: Callable[..., None]) -> None:
+    install(GOOD.replace("return INFO", 'print("asked")\n    return INFO') + 'print("loaded")')
+    for words in (["list"], ["check", "Fake"]):
+        ended = cli("plugins", *words)
+        assert ended.document["items"]
+        assert "asked" in ended.err
+    assert "asked" not in cli("plugins", "new", "--help").err
 
 
 def test_another_name_is_an_alias_where_the_plugins_own_is_there_too(
