@@ -423,7 +423,10 @@ class Plugins:
         manager = self._new_manager()
         for row in self._observer_candidates:
             try:
-                manager.register(load(row), name=row.name)
+                module = load(row)
+                manager.register(module, name=row.name)
+                if "on_event" not in implemented(module):
+                    self._logger.warning("observer %s of %s has no hook on_event", row.name, row.distribution)
             except BaseException:  # a broken observer harms nothing
                 self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
         return manager

@@ -25,12 +25,21 @@ _WORDS = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 """Variables in which a shell gives the line so far: bash, and the others."""
 
 
+class _Name(str):
+    """A name that begins as typed in any case; Typer asks that of it, too."""
+
+    __slots__ = ()
+
+    def startswith(self, typed: str, *_: object) -> bool:  # type: ignore[override]  # one beginning, of the whole
+        return self.casefold().startswith(typed.casefold())
+
+
 def _completing(names: Callable[[], Iterable[str]]) -> Complete:
     """Make of what there is to name what Typer asks with the beginning of a word."""
 
     def complete(incomplete: str) -> list[str]:
         try:
-            found = sorted({name for name in names() if name.isprintable() and " " not in name})
+            found = sorted({_Name(name) for name in names() if name.isprintable() and " " not in name})
         except Exception:  # noqa: BLE001 - see above
             return []
         return [name for name in found if name.startswith(incomplete)]

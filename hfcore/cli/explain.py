@@ -41,7 +41,8 @@ def explain(
 
 def _named(code: str) -> type[HfcoreError]:
     """Give the error of a code, in any case, with or without its letters."""
-    wanted = code.upper() if code.upper().startswith("HF") else f"HF{code}"
+    code = code.strip().upper()
+    wanted = code if code.startswith("HF") else f"HF{code}"
     if wanted in CODES:
         return CODES[wanted]
     near = [known for known in CODES if known[:4] == wanted[:4]]

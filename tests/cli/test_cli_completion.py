@@ -63,9 +63,13 @@ def test_what_the_instance_has_is_offered_wherever_it_is_named(
 
 
 def test_installed_plugins_and_codes_are_offered_without_an_instance(complete: Complete, good: str) -> None:
-    assert complete("hfcore plugins show F") == complete("hfcore iam-policy F") == ["Fake"]
+    assert complete("hfcore plugins show f") == complete("hfcore iam-policy F") == ["Fake"]
     assert {"Fake", "ASG"} <= set(complete("hfcore plugins check "))
     assert complete("hfcore explain HF204") == ["HF2041", "HF2042", "HF2043"]
+
+
+def test_a_code_is_explained_however_it_is_typed(cli: Callable[..., Any]) -> None:
+    assert cli("explain", " hf2041 ").items == cli("explain", "2041").items
 
 
 def test_where_something_is_wrong_nothing_is_offered_and_nothing_is_made(complete: Complete, instance: Path) -> None:

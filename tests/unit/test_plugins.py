@@ -536,5 +536,12 @@ def test_an_observer_that_does_not_load_is_logged_and_stops_no_other(
     assert "observer Bad of hfcore-bad does not load" in caplog.text
 
 
+def test_an_observer_without_the_hook_is_told_of_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    watched = plugins(observers=(write("Watch", OBSERVER.replace("on_event", "on_evnt"), alone=True),))
+    watched.notify(EVENT)
+    watched.notify(EVENT)
+    assert [entry.getMessage() for entry in caplog.records] == ["observer Watch of hfcore-watch has no hook on_event"]
+
+
 def test_without_observers_an_event_goes_nowhere() -> None:
     plugins().notify(EVENT)
