@@ -321,7 +321,8 @@ class Plugins:
                 self._observers.subset_hook_caller("on_event", remove_plugins=others)(event=event)
             except BaseException as error:  # noqa: BLE001 - an observer's fault is never the caller's
                 name = self._observers.get_name(plugin)
-                self._logger.warning("observer %s failed at %s: %r", name, event.name, error)
+                row = next(one for one in self._observer_candidates if one.name == name)
+                self._logger.warning("observer %s failed at %s: %s", name, event.name, _raised(error, row))
 
     def _chosen(self, rows: list[Candidate], name: str, distribution: str) -> Candidate:
         """Give the row of the distribution that a stored request, or else the setting `plugins`, names."""
