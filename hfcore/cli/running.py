@@ -115,7 +115,8 @@ def agree(question: str, *, yes: bool) -> None:
 
 def _leave_stdout() -> None:
     """Leave stdout to `Output`, which has it by now: what plug-ins print until the command ends goes to stderr."""
-    sys.stdout = sys.stderr
+    if sys.stdout is not None:  # closed by the caller
+        sys.stdout = sys.stderr
 
 
 @dataclass(slots=True, kw_only=True)
