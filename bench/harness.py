@@ -92,13 +92,13 @@ class Row:
 
 
 class Launcher:
-    """Runs commands from a small process of its own, in a folder for their outputs; see `launcher.py`."""
+    """Runs commands from a small process of its own, in a folder for what they put out and leave; see `launcher.py`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-I", "-S", str(HERE / "launcher.py")]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(words, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +17,8 @@ from harness import HERE, Launcher, RunFailed
 from peer import PINNED, PeerMissing, install
 from report import write
 from scenarios import LARGE, MANY, SCENARIOS, Plan
+
+from hfcore.environment import fingerprint
 
 CACHE = HERE / ".cache"
 NAMED = ("hfcore", "boto3", "botocore", "pluggy", "pydantic", "rich", "tinydb", "typer")
@@ -58,6 +61,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--no-peer", action="store_true")
     given = parser.parse_args(words)
     output = given.output or (CACHE if given.quick else HERE)
+    while not fingerprint():  # until then, each call looks at what has just been installed
+        time.sleep(1)
     loads = list(os.getloadavg())
     with TemporaryDirectory(prefix="hfcore-bench-") as made, Launcher(Path(made) / "output") as launcher:
         plan = Plan(folder=Path(made), launcher=launcher, sizes=given.sizes, rounds=given.rounds, store=given.store)

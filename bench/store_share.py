@@ -22,19 +22,21 @@ class Watch:
     """Adds up the CPU seconds of functions; one that is called by another counts once."""
 
     def __init__(self) -> None:
-        self.seconds, self._depth = 0.0, 0
+        self.seconds, self._watching = 0.0, False
 
     def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Give a function that is watched."""
 
         @functools.wraps(function)
         def watched(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever it takes and gives
-            begun, self._depth = time.process_time(), self._depth + 1
+            if self._watching:
+                return function(*given, **named)
+            begun, self._watching = time.process_time(), True
             try:
                 return function(*given, **named)
             finally:
-                self._depth -= 1
-                self.seconds += 0.0 if self._depth else time.process_time() - begun
+                self._watching = False
+                self.seconds += time.process_time() - begun
 
         return watched
 

@@ -70,6 +70,7 @@ class Dispatch:
 
     Args:
         plugins: Gives the installed plug-ins; called when the first one is needed.
+        log: Gives the log; called when it is needed.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Dispatch:
         journal: Journal,
         memory: Memory,
         clock: Clock,
-        logger: Logger,
+        log: Callable[[], Logger],
     ) -> None:
         self._plugins = plugins
         self._settings = settings
@@ -89,7 +90,7 @@ class Dispatch:
         self._journal = journal
         self._memory = memory
         self._clock = clock
-        self._logger = logger
+        self._log = log
         self._cache = CallCache()
         self._deadline = clock.monotonic() + settings.call_timeout_sec
 
@@ -111,7 +112,7 @@ class Dispatch:
             memory=self._memory,
             cache=self._cache,
             clients=clients,
-            logger=self._logger,
+            logger=self._log(),
             conf_dir=self._settings.conf_dir,
         )
 
@@ -146,7 +147,7 @@ class Dispatch:
             if stand_in is None:
                 raise
             why = f"the plug-in of {request.provider_api} ({request.distribution}) can't be used"
-            self._logger.warning("%s: %s; %s looks by tag", request.request_id, error, stand_in.name)
+            self._log().warning("%s: %s; %s looks by tag", request.request_id, error, stand_in.name)
             return stand_in, f"{why}: {stand_in.name} found what carries the request's tag"
 
     def capable(self, hook: str) -> Provider | None:
@@ -214,7 +215,7 @@ class Dispatch:
             try:
                 return ask(provider, tuple(members), self.context(provider, key[2], key[3]))
             except HfcoreError as error:
-                self._logger.warning("%s: %s", provider.name, error)
+                self._log().warning("%s: %s", provider.name, error)
                 faults.update((request_of(member).request_id, error) for member in members)
                 return ()
 

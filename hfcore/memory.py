@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,8 +23,6 @@ LAST_RECONCILED: Final = "reconcile"
 _LOCK_TIMEOUT: Final = 1.0
 
 _SKEW: Final = 60.0  # seconds by which clocks of two hosts may differ; what is younger is of a clock set back since
-
-logger = logging.getLogger(__name__)
 
 
 class FileMemory:
@@ -72,7 +69,7 @@ class FileMemory:
         try:
             self._write(key, entry)
         except StoreError as error:
-            logger.debug("%s is not remembered: %s", key, error)
+            _log("%s is not remembered: %s", key, error)
 
     def _write(self, key: str, entry: list[Any]) -> None:
         folder = self._path.parent
@@ -87,8 +84,14 @@ class FileMemory:
         try:
             return read_json(self._path, _decode)
         except StoreError as error:
-            logger.debug("nothing is remembered: %s", error)
+            _log("nothing is remembered: %s", error)
             return {}
+
+
+def _log(text: str, *arguments: object) -> None:
+    import logging  # which calls that go well can do without
+
+    logging.getLogger(__name__).debug(text, *arguments)
 
 
 def _newest(entries: dict[str, list[Any]]) -> dict[str, list[Any]]:

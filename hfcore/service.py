@@ -49,6 +49,7 @@ class Service:
     Args:
         plugins: Gives the installed plug-ins; called at the first use case that needs one.
         fingerprint: Tells this set of installed plug-ins from another one; empty while it may be changing.
+        log: Gives the log; called with the first line.
 
     Raises:
         StoreError: The store can't be trusted; no use case works then.
@@ -61,13 +62,13 @@ class Service:
         plugins: Callable[[], Plugins],
         fingerprint: Callable[[], str],
         clock: Clock,
-        logger: Logger,
+        log: Callable[[], Logger],
     ) -> None:
         self.settings = settings
         self._make_plugins = plugins
         self._fingerprint = fingerprint
         self._clock = clock
-        self._logger = logger
+        self._open_log = log
         self.later: Callable[[Callable[[], None]], None] = lambda work: work()
         """What is done with work that the answer does not wait for; by default it is done at once."""
         self._data = settings.work_dir / "data"
@@ -273,6 +274,10 @@ class Service:
         )
 
     @cached_property
+    def _logger(self) -> Logger:
+        return self._open_log()
+
+    @cached_property
     def _journal(self) -> IntentFolder:
         from hfcore.journal import IntentFolder
 
@@ -299,7 +304,7 @@ class Service:
             journal=self._journal,
             memory=self._memory,
             clock=self._clock,
-            logger=self._logger,
+            log=lambda: self._logger,
         )
 
     @cached_property

@@ -136,7 +136,7 @@ def _of_templates(settings: Settings, logger: Logger, *, offline: bool) -> Itera
         owner = settings.owner or owner_of(settings.work_dir / "data")
         aside = replace(settings, work_dir=Path(scratch), owner=owner, call_timeout_sec=_LONGEST_CALL)
         try:
-            service = make_service(aside, logger)
+            service = make_service(aside, lambda: logger)
             found = service.templates
         except HfcoreError as error:
             yield Check(name="template files", status="error", message=str(error), hint=error.hint)

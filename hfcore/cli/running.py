@@ -10,16 +10,16 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hfcore.config import find_folders, load_settings
 from hfcore.environment import fingerprint
 from hfcore.errors import ConfigError, InputError
-from hfcore.logs import open_log
 from hfcore.models import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from logging import Logger
 
     from hfcore.cli.output import Mode, Output
@@ -58,22 +58,31 @@ def open_service(provider: str | None = None, *, flags: Mapping[str, str] = EMPT
         StoreError: Its store can't be trusted, or can't be made.
     """
     settings = load_settings(environ=os.environ, provider=provider, flags=flags)
-    return make_service(settings, open_log(settings, debug=debug))
+    log = cache(lambda: _open_log(settings, debug=debug))
+    if debug or settings.log_level.casefold() == "debug":  # such lines come from everywhere
+        log()
+    return make_service(settings, log)
 
 
-def make_service(settings: Settings, logger: Logger) -> Service:
-    """Make the use cases over settings that are read already."""
+def make_service(settings: Settings, log: Callable[[], Logger]) -> Service:
+    """Make the use cases over settings that are read already; `log` is called with the first line."""
     from hfcore.memory import FileMemory
     from hfcore.service import Service
 
     clock = SystemClock()
     return Service(
         settings=settings,
-        plugins=lambda: open_plugins(settings, logger, FileMemory.of(settings, clock)),
+        plugins=lambda: open_plugins(settings, log(), FileMemory.of(settings, clock)),
         fingerprint=fingerprint,
         clock=clock,
-        logger=logger,
+        log=log,
     )
+
+
+def _open_log(settings: Settings, *, debug: bool) -> Logger:
+    from hfcore.logs import open_log
+
+    return open_log(settings, debug=debug)
 
 
 def open_plugins(settings: Settings | None, logger: Logger, memory: Memory | None = None) -> Plugins:
@@ -157,7 +166,7 @@ class Session:
     def plugins(self) -> Plugins:
         """Find the installed plug-ins, with the provider instance's settings where one is named."""
         settings = self.settings()
-        return open_plugins(settings, open_log(settings, debug=self.debug)) if settings else self.plugins_alone()
+        return open_plugins(settings, _open_log(settings, debug=self.debug)) if settings else self.plugins_alone()
 
     def plugins_alone(self) -> Plugins:
         """Find the installed plug-ins, none pinned or disabled, whatever instance is named."""

@@ -242,7 +242,7 @@ def _check_data(session: Session, data: bytes, source: str) -> tuple[tuple[Probl
 
 def _check(session: Session, settings: Settings) -> tuple[tuple[Problem, ...], int]:
     """Give the problems, and how many templates can be used."""
-    found = make_service(settings, open_log(settings, debug=session.debug)).templates
+    found = make_service(settings, lambda: open_log(settings, debug=session.debug)).templates
     return found.problems, len(found.templates)
 
 

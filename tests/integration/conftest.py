@@ -88,7 +88,7 @@ class Grid:
             plugins=lambda: self.plugins or Plugins(self.candidates, logger=logger, observers=self.observers),
             fingerprint=lambda: repr((self.candidates, self.cloud.problems)),
             clock=self.clock,
-            logger=logger,
+            log=lambda: logger,
         )
 
     def request(self, count: int = 2, template_id: str = "basic") -> str:

@@ -108,7 +108,7 @@ class Site:
             plugins=lambda: open_plugins(settings, LOGGER),
             fingerprint=lambda: "same",
             clock=SystemClock(),
-            logger=LOGGER,
+            log=lambda: LOGGER,
         )
 
     def request(self, count: int = 2) -> str:

@@ -69,7 +69,7 @@ class World:
             journal=IntentFolder(self._folder / "journal", owner="owner-1", clock=clock),
             memory=FileMemory(self._folder / "memory.json", clock=clock),
             clock=clock,
-            logger=LOGGER,
+            log=lambda: LOGGER,
         )
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from hfcore.aws.clients import connect
 from hfcore.config import Settings
@@ -66,6 +68,35 @@ def test_the_endpoint_is_ec2_s_alone(settings: Settings, clock: Clock) -> None:
 
     assert clients("ec2", "quick").meta.endpoint_url == "https://ec2.example"
     assert clients("sts", "quick").meta.endpoint_url == "https://sts.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("2026-11-28T03:19:04.000Z", datetime(2026, 11, 28, 3, 19, 4, tzinfo=UTC)),
+        ("2026-11-28T03:19:04Z", datetime(2026, 11, 28, 3, 19, 4, tzinfo=UTC)),
+        ("2026-11-28T04:19:04+01:00", datetime(2026, 11, 28, 3, 19, 4, tzinfo=UTC)),
+        ("Sat, 28 Nov 2026 03:19:04 GMT", datetime(2026, 11, 28, 3, 19, 4, tzinfo=UTC)),
+        ("1795835944", datetime(2026, 11, 28, 3, 19, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_in_each_form_that_aws_writes(
+    settings: Settings, clock: Clock, strict_aws: StrictAws, monkeypatch: pytest.MonkeyPatch, told: str, meant: datetime
+) -> None:
+    for name, value in strict_aws.environment().items():
+        monkeypatch.setenv(name, value)
+    client = clients_of(settings, clock)("ec2", "quick")
+    item = f"<item><launchTime>{told}</launchTime></item>"
+    body = f"<R><reservationSet><item><instancesSet>{item}</instancesSet></item></reservationSet></R>"
+
+    def answer(**_: object) -> AWSResponse:
+        response = AWSResponse("", 200, {}, None)
+        response._content = body.encode()
+        return response
+
+    client.meta.events.register_first("before-send", answer)
+
+    assert client.describe_instances()["Reservations"][0]["Instances"][0]["LaunchTime"] == meant
 
 
 def test_nothing_is_sent_when_the_answer_could_come_after_the_deadline(
