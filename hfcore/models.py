@@ -313,7 +313,7 @@ class Request:
     delivered: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: see `hfcore.records`, which fills it
 class Machine:
     """One machine, as it is stored.
 
