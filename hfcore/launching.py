@@ -28,37 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from hfcore.config import Settings
-    from hfcore.context import Clock, Intent
-    from hfcore.dispatch import Dispatch
-    from hfcore.journal import IntentFolder
-    from hfcore.models import Instance, Provisioned, Template
+    from hfcore.context import Intent
+    from hfcore.models import Provisioned, Template
     from hfcore.plugins import Provider
-    from hfcore.store import Store
+    from hfcore.providerinstance import ProviderInstance
     from hfcore.templates import TemplateSet
 
 
 class Launching:
     """Creates requests, and goes on with those whose creator died."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: Store,
-        journal: IntentFolder,
-        dispatch: Dispatch,
-        clock: Clock,
-        name_of: Callable[[Instance], str],
-        templates: Callable[[], TemplateSet],
-    ) -> None:
+    def __init__(self, instance: ProviderInstance, *, templates: Callable[[], TemplateSet]) -> None:
         self._templates = templates
-        self._settings = settings
-        self._store = store
-        self._journal = journal
-        self._dispatch = dispatch
-        self._clock = clock
-        self._name_of = name_of
+        self._settings = instance.settings
+        self._store = instance.store
+        self._journal = instance.journal
+        self._dispatch = instance.dispatch
+        self._clock = instance.clock
+        self._name_of = instance.name_of
 
     def launch(self, template: Template, count: int) -> tuple[Request, str]:
         """Create a request for `count` units, and ask the cloud for them.

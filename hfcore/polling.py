@@ -19,17 +19,15 @@ from hfcore.standing import DISOWNED
 from hfcore.tending import Tending, movable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from hfcore.config import Settings
-    from hfcore.context import Clock
-    from hfcore.dispatch import Dispatch
-    from hfcore.journal import Claims, IntentFolder
+    from hfcore.journal import Claims
     from hfcore.launching import Launching
-    from hfcore.models import Discovery, Instance, Outcome, Release, Request
+    from hfcore.models import Discovery, Outcome, Release, Request
     from hfcore.plugins import Provider
-    from hfcore.store import State, Store
+    from hfcore.providerinstance import ProviderInstance
+    from hfcore.store import State
 
 PATIENCE = 5.0
 """Seconds to wait for another call that is at work on the resource from which a machine is to be ended."""
@@ -40,26 +38,16 @@ ANOTHER_CALL = "another call is at work on it: it is gone on with at the next on
 class Polling:
     """Looks at the cloud for requests, and stores what it sees."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: Store,
-        journal: IntentFolder,
-        dispatch: Dispatch,
-        launching: Launching,
-        clock: Clock,
-        name_of: Callable[[Instance], str],
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._journal = journal
-        self._dispatch = dispatch
+    def __init__(self, instance: ProviderInstance, *, launching: Launching) -> None:
+        self._settings = instance.settings
+        self._store = instance.store
+        self._journal = instance.journal
+        self._dispatch = instance.dispatch
         self._launching = launching
-        self._clock = clock
-        self._name_of = name_of
-        self._tending = Tending(journal, foreign_after=settings.foreign_after_sec)
-        self._pending_timeout = timedelta(seconds=settings.instance_pending_timeout_sec)
+        self._clock = instance.clock
+        self._name_of = instance.name_of
+        self._tending = Tending(instance.journal, foreign_after=instance.settings.foreign_after_sec)
+        self._pending_timeout = timedelta(seconds=instance.settings.instance_pending_timeout_sec)
 
     def look_after(self, request_ids: Iterable[str], *, asked: bool = True, draft: State | None = None) -> Looked:
         """Bring the named requests, and a few that need something done, up to date.

@@ -14,12 +14,10 @@ from hfcore.worklist import accounts_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hfcore.config import Settings
-    from hfcore.context import Clock
-    from hfcore.dispatch import Dispatch
     from hfcore.models import Notice, Reclaim
     from hfcore.polling import Polling
-    from hfcore.store import State, Store
+    from hfcore.providerinstance import ProviderInstance
+    from hfcore.store import State
     from hfcore.strangers import Strangers
     from hfcore.views import MachineRef
 
@@ -27,22 +25,13 @@ if TYPE_CHECKING:
 class Reclaiming:
     """Finds what the cloud takes back, for one call."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: Store,
-        dispatch: Dispatch,
-        polling: Polling,
-        strangers: Strangers,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._dispatch = dispatch
+    def __init__(self, instance: ProviderInstance, *, polling: Polling, strangers: Strangers) -> None:
+        self._settings = instance.settings
+        self._store = instance.store
+        self._dispatch = instance.dispatch
         self._polling = polling
         self._strangers = strangers
-        self._clock = clock
+        self._clock = instance.clock
         self._notes: list[str] = []
 
     def look(self, refs: tuple[MachineRef, ...]) -> Reclaims:

@@ -34,16 +34,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hfcore.config import Settings
-    from hfcore.context import Clock
-    from hfcore.dispatch import Answers, Dispatch
-    from hfcore.journal import IntentFolder
+    from hfcore.dispatch import Answers
     from hfcore.launching import Launching
     from hfcore.memory import FileMemory
-    from hfcore.models import Instance, Outcome, OwnedResource
+    from hfcore.models import Outcome, OwnedResource
     from hfcore.plugins import Provider
     from hfcore.polling import Polling
+    from hfcore.providerinstance import ProviderInstance
     from hfcore.reconcile import Finding
-    from hfcore.store import State, Store
+    from hfcore.store import State
 
 MOST_BY_ITSELF = 50
 """So many things are put right in one run that nobody asked for."""
@@ -90,27 +89,16 @@ class Survey:
 class Reconciling:
     """Looks at all that is ours, and puts right what it is told to."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: Store,
-        journal: IntentFolder,
-        dispatch: Dispatch,
-        launching: Launching,
-        polling: Polling,
-        clock: Clock,
-        name_of: Callable[[Instance], str],
-    ) -> None:
-        self._settings = settings
-        self._data = settings.work_dir / "data"
-        self._store = store
-        self._journal = journal
-        self._dispatch = dispatch
+    def __init__(self, instance: ProviderInstance, *, launching: Launching, polling: Polling) -> None:
+        self._settings = instance.settings
+        self._data = instance.settings.work_dir / "data"
+        self._store = instance.store
+        self._journal = instance.journal
+        self._dispatch = instance.dispatch
         self._launching = launching
         self._polling = polling
-        self._clock = clock
-        self._name_of = name_of
+        self._clock = instance.clock
+        self._name_of = instance.name_of
         self._members: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
     def survey(self, *, templates: bool = True) -> Survey:

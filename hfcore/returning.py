@@ -15,10 +15,9 @@ from hfcore.worklist import accounts_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from hfcore.config import Settings
-    from hfcore.context import Clock
-    from hfcore.models import Found, Instance, Machine
-    from hfcore.store import State, Store
+    from hfcore.models import Found, Machine
+    from hfcore.providerinstance import ProviderInstance
+    from hfcore.store import State
     from hfcore.strangers import Strangers
     from hfcore.views import MachineRef
 
@@ -29,20 +28,12 @@ _REFUSED = "not ours by the owner tag, refused and left alone"
 class Returning:
     """Stores returns; what they name is ended by `hfcore.polling`."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: Store,
-        strangers: Callable[[], Strangers],
-        clock: Clock,
-        name_of: Callable[[Instance], str],
-    ) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(self, instance: ProviderInstance, *, strangers: Callable[[], Strangers]) -> None:
+        self._settings = instance.settings
+        self._store = instance.store
         self._strangers = strangers
-        self._clock = clock
-        self._name_of = name_of
+        self._clock = instance.clock
+        self._name_of = instance.name_of
 
     def take_back(self, refs: tuple[MachineRef, ...]) -> tuple[Request, tuple[str, ...]]:
         """Store a return of machines; those that no record names are asked of the cloud, and adopted if they are ours.

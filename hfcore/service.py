@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hfcore.models import Check, Offers, SubnetsWanted, Template
     from hfcore.plugins import Plugins
     from hfcore.polling import Polling
+    from hfcore.providerinstance import ProviderInstance
     from hfcore.reconciling import Reconciling
     from hfcore.returning import Returning
     from hfcore.store import State
@@ -204,14 +205,7 @@ class Service:
         """
         from hfcore.reclaiming import Reclaiming
 
-        found = Reclaiming(
-            settings=self.settings,
-            store=self.store,
-            dispatch=self._dispatch,
-            polling=self._polling,
-            strangers=self._strangers,
-            clock=self._clock,
-        ).look(machines)
+        found = Reclaiming(self._instance, polling=self._polling, strangers=self._strangers).look(machines)
         self._look_after_others()
         return found
 
@@ -262,16 +256,7 @@ class Service:
         """What holds all that is ours in the cloud against the records."""
         from hfcore.reconciling import Reconciling
 
-        return Reconciling(
-            settings=self.settings,
-            store=self.store,
-            journal=self._journal,
-            dispatch=self._dispatch,
-            launching=self._launching,
-            polling=self._polling,
-            clock=self._clock,
-            name_of=host_name_by(self.settings.host_name),
-        )
+        return Reconciling(self._instance, launching=self._launching, polling=self._polling)
 
     @cached_property
     def _logger(self) -> Logger:
@@ -308,18 +293,23 @@ class Service:
         )
 
     @cached_property
-    def _launching(self) -> Launching:
-        from hfcore.launching import Launching
+    def _instance(self) -> ProviderInstance:
+        from hfcore.providerinstance import ProviderInstance
 
-        return Launching(
+        return ProviderInstance(
             settings=self.settings,
             store=self.store,
             journal=self._journal,
             dispatch=self._dispatch,
             clock=self._clock,
             name_of=host_name_by(self.settings.host_name),
-            templates=lambda: self.templates,
         )
+
+    @cached_property
+    def _launching(self) -> Launching:
+        from hfcore.launching import Launching
+
+        return Launching(self._instance, templates=lambda: self.templates)
 
     @cached_property
     def _strangers(self) -> Strangers:
@@ -331,27 +321,13 @@ class Service:
     def _returning(self) -> Returning:
         from hfcore.returning import Returning
 
-        return Returning(
-            settings=self.settings,
-            store=self.store,
-            strangers=lambda: self._strangers,
-            clock=self._clock,
-            name_of=host_name_by(self.settings.host_name),
-        )
+        return Returning(self._instance, strangers=lambda: self._strangers)
 
     @cached_property
     def _polling(self) -> Polling:
         from hfcore.polling import Polling
 
-        return Polling(
-            settings=self.settings,
-            store=self.store,
-            journal=self._journal,
-            dispatch=self._dispatch,
-            launching=self._launching,
-            clock=self._clock,
-            name_of=host_name_by(self.settings.host_name),
-        )
+        return Polling(self._instance, launching=self._launching)
 
     def _check_template(self, template: Template) -> tuple[Problem, ...]:
         """Let the plug-in that is to serve a template judge it; no plug-in is a problem too."""
