@@ -36,6 +36,7 @@ from hfcore.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from logging import Logger
     from types import ModuleType
 
@@ -58,12 +59,13 @@ class PluginStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An entry point of group `hfcore.providers`, not imported yet.
+    """An entry point of a plug-in, not imported yet.
 
     Args:
-        name: The provider API.
+        name: The provider API, or the observer's name.
         module: The module of hook implementations, as the entry point has it.
         source: Where its distribution stands.
+        group: `hfcore.providers` or `hfcore.observers`.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Candidate:
     distribution: str
     version: str
     source: str = ""
+    group: str = hookspecs.PROVIDERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +309,12 @@ class Plugins:
         rows = [self._record(row) for row in sorted(self._candidates, key=lambda row: row.name.casefold())]
         return tuple(replace(row, aliases=_aliases(row, rows)) for row in rows if not _main_row(row, rows))
 
+    def observer_records(self) -> tuple[PluginRecord, ...]:
+        """Judge every installed observer, as `records` does with providers."""
+        manager = self._new_manager()
+        rows = sorted(self._observer_candidates, key=lambda row: row.name.casefold())
+        return tuple(self._load_observer(row, manager) for row in rows)
+
     def template_fields(self) -> frozenset[str]:
         """Give the template fields that usable plug-ins honour, as files spell them."""
         infos = (record.info for record in self.records() if record.status is PluginStatus.ACTIVE)
@@ -402,9 +411,7 @@ class Plugins:
     def _register(self, module: ModuleType, name: str) -> None:
         if self._manager.is_registered(module):  # an alias: a second entry point with the same target
             return
-        missing = sorted(hookspecs.REQUIRED - implemented(module).keys())
-        if missing:
-            raise TypeError(f"implements no {', '.join(missing)}")
+        _refuse_without(hookspecs.REQUIRED, module)
         self._manager.register(module, name)
         try:
             self._manager.check_pending()  # finds hooks that the specification does not have
@@ -423,14 +430,18 @@ class Plugins:
     def _load_observers(self) -> pluggy.PluginManager:
         manager = self._new_manager()
         for row in self._observer_candidates:
-            try:
-                module = load(row)
-                manager.register(module, name=row.name)
-                if "on_event" not in implemented(module):
-                    self._logger.warning("observer %s of %s has no hook on_event", row.name, row.distribution)
-            except BaseException:  # a broken observer harms nothing
-                self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
+            self._load_observer(row, manager)
         return manager
+
+    def _load_observer(self, row: Candidate, manager: pluggy.PluginManager) -> PluginRecord:
+        try:
+            module = load(row)
+            _refuse_without({"on_event"}, module)
+            manager.register(module, name=row.name)
+        except BaseException as error:  # a broken observer harms nothing
+            self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=told(error))
+        return PluginRecord(candidate=row, status=PluginStatus.ACTIVE, hooks=("on_event",))
 
     def _new_manager(self) -> pluggy.PluginManager:
         manager = pluggy.PluginManager("hfcore")
@@ -458,6 +469,12 @@ def load(candidate: Candidate) -> ModuleType:
     return import_module(module)
 
 
+def _refuse_without(hooks: AbstractSet[str], module: ModuleType) -> None:
+    missing = sorted(hooks - implemented(module).keys())
+    if missing:
+        raise TypeError(f"implements no {', '.join(missing)}")
+
+
 def implemented(module: ModuleType) -> dict[str, str]:
     """Give the hooks that a module is marked to implement, each with the name of its function."""
     manager = pluggy.PluginManager("hfcore")
@@ -475,6 +492,7 @@ def installed(group: str, memory: Memory | None = None) -> tuple[Candidate, ...]
             distribution=point.distribution,
             version=point.version,
             source=point.source,
+            group=group,
         )
         # A folder that stands twice on sys.path shows its distributions twice.
         found[(row.name, row.distribution, row.module)] = row

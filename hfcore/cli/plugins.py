@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed provider plug-ins.")
 
-Name = Annotated[str, typer.Argument(help="Provider API, in any case.", autocompletion=completion.plugins)]
+Name = Annotated[str, typer.Argument(help="Provider API or observer, in any case.", autocompletion=completion.plugins)]
 _UNUSABLE = frozenset({PluginStatus.FAILED, PluginStatus.INCOMPATIBLE, PluginStatus.CONFLICT})
 
 
@@ -34,12 +34,13 @@ def list_plugins(
         bool, typer.Option("--requirements", help="Print hfcore and the plug-ins as pins, for pip's -r and -c.")
     ] = False,
 ) -> None:
-    """List the installed plug-ins, with the reason of each that can't be used."""
+    """List the installed plug-ins, observers last, with the reason of each that can't be used."""
     session: Session = ctx.obj
     if requirements:
         session.output.text("\n".join(_pins()))
         return
-    items = [_summary(record) for record in session.plugins().records()]
+    plugins = session.plugins()
+    items = [_summary(record) for record in (*plugins.records(), *plugins.observer_records())]
     columns = {
         "NAME": lambda item: item["name"],
         "VERSION": lambda item: item["version"],
@@ -81,6 +82,7 @@ def check_plugin(ctx: typer.Context, name: Name) -> None:
 
 
 def _checks(record: PluginRecord) -> Iterator[Check]:
+    from hfcore.hookspecs import PROVIDERS
     from hfcore.models import Check
     from hfcore.plugincheck import checks
 
@@ -92,11 +94,12 @@ def _checks(record: PluginRecord) -> Iterator[Check]:
     usable = record.status is PluginStatus.ACTIVE
     told = f"{record.status}: {record.reason}" if record.reason else str(record.status)
     yield Check(name=what, status="ok" if usable else "error", message=told)
-    yield from checks(candidate)
+    if candidate.group == PROVIDERS:
+        yield from checks(candidate)
 
 
 def _named(session: Session, name: str) -> list[PluginRecord]:
-    """Give what is installed under a name or an alias, in any case; several that are in conflict.
+    """Give what is installed under a name or an alias, in any case; several may claim it.
 
     Raises:
         UnknownProvider: There is none.
@@ -105,7 +108,7 @@ def _named(session: Session, name: str) -> list[PluginRecord]:
     wanted = name.casefold()
     records = [
         record
-        for record in plugins.records()
+        for record in (*plugins.records(), *plugins.observer_records())
         if wanted in {known.casefold() for known in (record.candidate.name, *record.aliases)}
     ]
     if not records:
@@ -159,6 +162,7 @@ def _summary(record: PluginRecord) -> dict[str, Any]:
         "hooks": list(record.hooks),
         "distribution": candidate.distribution,
         "source": candidate.source,
+        "group": candidate.group,
     }
 
 
@@ -176,10 +180,12 @@ def _info(record: PluginRecord) -> dict[str, Any]:
 
 
 def _provides(item: dict[str, Any]) -> str:
-    from hfcore.hookspecs import REQUIRED
+    from hfcore.hookspecs import OBSERVERS, REQUIRED
 
     if item["reason"]:
         return str(item["reason"])
+    if item["group"] == OBSERVERS:
+        return "observer: told of each request and return that begins or ends"
     lines = [str(item["summary"])]
     if more := ", ".join(hook for hook in item["hooks"] if hook not in REQUIRED):
         lines.append(f"also: {more}")

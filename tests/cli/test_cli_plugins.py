@@ -33,6 +33,22 @@ def test_a_good_plugin_is_active_and_tells_what_it_provides(cli: Callable[..., A
     assert "provision" in found["hooks"]
 
 
+OBSERVER = "from hfcore.hookspecs import hookimpl\n@hookimpl\ndef on_event(event): pass\n"
+
+
+def test_an_observer_is_a_row_too_and_one_that_cannot_be_used_has_its_reason(
+    cli: Callable[..., Any], install: Callable[..., None], good: str
+) -> None:
+    for name, code in (("Watch", OBSERVER), ("Deaf", OBSERVER.replace("on_event", "event"))):
+        install(code, name=name, distribution=f"hfcore-{name.lower()}", group="hfcore.observers")
+    found = {item["name"]: item for item in cli("plugins", "list").items if item["group"] == "hfcore.observers"}
+    assert {name: item["status"] for name, item in found.items()} == {"Watch": "active", "Deaf": "failed"}
+    assert "on_event" in found["Deaf"]["reason"]
+    assert "observer: told of" in cli("plugins", "list", "--output", "table").out
+    assert cli("plugins", "show", "watch").items[0]["hooks"] == ["on_event"]
+    assert [cli("plugins", "check", name).code for name in ("Watch", "Deaf")] == [0, ExitCode.PLUGIN]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "status", "reason"),
     [

@@ -541,7 +541,7 @@ def test_an_observer_without_the_hook_is_told_of_once(write: Write, caplog: pyte
     watched = plugins(observers=(write("Watch", OBSERVER.replace("on_event", "on_evnt"), alone=True),))
     watched.notify(EVENT)
     watched.notify(EVENT)
-    assert [entry.getMessage() for entry in caplog.records] == ["observer Watch of hfcore-watch has no hook on_event"]
+    assert [entry.getMessage() for entry in caplog.records] == ["observer Watch of hfcore-watch does not load"]
 
 
 def test_without_observers_an_event_goes_nowhere() -> None:
