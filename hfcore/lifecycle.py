@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfcore.models import Machine, MachineStatus, Request, RequestStatus, told_once
 
@@ -329,31 +329,32 @@ def newer(old: Machine, new: Machine) -> Machine:
     terminated = MachineStatus.TERMINATED in (old.status, new.status)
     named_only = not late.listed and late.status is MachineStatus.PENDING
     shows_all = late.listed and late.status in _WITH_ADDRESSES
-    merged = replace(
-        late,
-        request_id=old.request_id,
-        observed_at=old.observed_at,
-        status=MachineStatus.TERMINATED if terminated else early.status if named_only else late.status,
-        listed=old.listed or new.listed,
-        return_id=late.return_id or early.return_id,
-        discarded=old.discarded or new.discarded,
-        disowned=early.disowned if named_only else late.disowned,
-        notice=late.notice or early.notice,
-        name=late.name or early.name,
-        private_ip=late.private_ip or early.private_ip,
-        public_ip=late.public_ip if shows_all else late.public_ip or early.public_ip,
-        private_dns=late.private_dns or early.private_dns,
-        public_dns=late.public_dns if shows_all else late.public_dns or early.public_dns,
-        launch_time=late.launch_time or early.launch_time,
-        instance_type=late.instance_type or early.instance_type,
-        price_type=late.price_type or early.price_type,
-        cores=late.cores or early.cores,
-        threads=late.threads or early.threads,
-        zone=late.zone or early.zone,
-        resource_id=late.resource_id or early.resource_id,
-        message=(early.message if early.status in ENDING else "") or late.message or early.message,
-    )
-    return old if merged == old else replace(merged, observed_at=late.observed_at)
+    merged: dict[str, Any] = {
+        "request_id": old.request_id,
+        "status": MachineStatus.TERMINATED if terminated else early.status if named_only else late.status,
+        "listed": old.listed or new.listed,
+        "return_id": late.return_id or early.return_id,
+        "discarded": old.discarded or new.discarded,
+        "disowned": early.disowned if named_only else late.disowned,
+        "notice": late.notice or early.notice,
+        "name": late.name or early.name,
+        "private_ip": late.private_ip or early.private_ip,
+        "public_ip": late.public_ip if shows_all else late.public_ip or early.public_ip,
+        "private_dns": late.private_dns or early.private_dns,
+        "public_dns": late.public_dns if shows_all else late.public_dns or early.public_dns,
+        "launch_time": late.launch_time or early.launch_time,
+        "instance_type": late.instance_type or early.instance_type,
+        "price_type": late.price_type or early.price_type,
+        "cores": late.cores or early.cores,
+        "threads": late.threads or early.threads,
+        "zone": late.zone or early.zone,
+        "resource_id": late.resource_id or early.resource_id,
+        "weight": late.weight,
+        "message": (early.message if early.status in ENDING else "") or late.message or early.message,
+    }
+    if all(getattr(old, name) == value for name, value in merged.items()):
+        return old
+    return replace(late, **merged)
 
 
 def is_younger(machine: Machine, look: datetime) -> bool:
@@ -389,8 +390,8 @@ def released(machine: Machine, outcome: Released, at: datetime, reason: str = ""
     if machine.instance_id not in outcome.ending or machine.status in ENDING:
         return machine
     at = max(at, machine.observed_at)  # it was ended after the look that saw it in this very call
-    ending = replace(machine, status=MachineStatus.SHUTTING_DOWN, observed_at=at, message=reason)
-    return replace(ending, discarded=bool(reason) and not machine.return_id)
+    discarded = bool(reason) and not machine.return_id
+    return replace(machine, status=MachineStatus.SHUTTING_DOWN, observed_at=at, message=reason, discarded=discarded)
 
 
 def reclaimed(machine: Machine, reclaim: Reclaim, now: datetime) -> Machine:

@@ -128,7 +128,7 @@ def observe_return(
     # A return may span templates: a machine keeps the weight that its own template gave it.
     weights = {machine.instance_id: machine.weight for machine in machines}
     seen = (m for m in _seen(request, discovery, name_of) if m.instance_id in weights)
-    kept = tuple(replace(m, weight=weights[m.instance_id]) for m in seen)
+    kept = tuple(m if m.weight == weights[m.instance_id] else replace(m, weight=weights[m.instance_id]) for m in seen)
     missing = _missing(machines, discovery, now)
     doubted, merged, notice = _missing_and_seen(request, machines, missing, kept, discovery, now)
     # Its parts, in several accounts or regions, are asked about one by one: one in view takes no doubt from the others.

@@ -196,7 +196,7 @@ def instance(described: Mapping[str, Any], reservation: str = "") -> Instance:
 
 def utc(at: datetime | None) -> datetime | None:
     """Give a time of AWS's in UTC, whatever zone botocore has put it in."""
-    return at.astimezone(UTC) if at else None
+    return at.astimezone(UTC) if at and at.tzinfo is not UTC else at
 
 
 def announced(context: Context, instance_id: str, **known: Any) -> Instance:  # noqa: ANN401 - fields of Instance
@@ -230,7 +230,8 @@ def weights(template: Template | None) -> Mapping[str, int]:
 
 def weighed(one: Instance, units: Mapping[str, int]) -> Instance:
     """Give an instance the weight of its type; a type that is not in `units` counts 1. Pure."""
-    return replace(one, weight=float(units.get(one.instance_type, 1)))
+    weight = float(units.get(one.instance_type, 1))
+    return one if one.weight == weight else replace(one, weight=weight)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ FULL = Fault(code="InsufficientInstanceCapacity", message="no room", kind=FaultK
 PENDING, RUNNING = MachineStatus.PENDING, MachineStatus.RUNNING
 STOPPED, SHUTTING_DOWN, TERMINATED = MachineStatus.STOPPED, MachineStatus.SHUTTING_DOWN, MachineStatus.TERMINATED
 IN_PROGRESS, COMPLETED = RequestStatus.IN_PROGRESS, RequestStatus.COMPLETED
+KEPT = {"instance_id", "request_id", "observed_at"}
 FINAL = [
     RequestStatus.COMPLETED,
     RequestStatus.COMPLETED_WITH_ERRORS,
@@ -299,6 +300,16 @@ def test_an_unchanged_observation_gives_back_the_same_records() -> None:
     assert observed.request == request
     assert all(after is before for after, before in zip(observed.machines, machines, strict=True))
     assert (observed.notice, dict(observed.unwanted)) == ("", {})
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Machine) if one.name not in KEPT])
+def test_news_of_any_kind_are_taken_in(name: str) -> None:
+    samples: dict[str, Any] = {"str": "new", "int": 7, "float": 7.0, "bool": True, "MachineStatus": STOPPED}
+    samples |= {"datetime": NOW, "Reclaim": Reclaim(instance_id="i-1", code="rebalance", message="soon")}
+    news = samples[str({one.name: one.type for one in fields(Machine)}[name]).removesuffix(" | None")]
+    old = Machine(instance_id="i-1", request_id="req-1", status=RUNNING, observed_at=NOW, listed=name != "listed")
+    merged = lifecycle.newer(old, replace(old, observed_at=NOW + MINUTE, **{name: news}))
+    assert (getattr(merged, name), merged.observed_at) == (news, NOW + MINUTE)
 
 
 def test_a_terminated_machine_never_becomes_running_again() -> None:
