@@ -2,7 +2,9 @@
 
 `data.written`, beside the folder so that it does not go with it, names what the two files are by inode, time and size:
 before each change, what they are and what they are about to be. A change is noted only where they were as noted, so
-that the doubt about files that somebody has put there outlives it.
+that the doubt about files that somebody has put there outlives it. Inodes are used again: after `rm -r` and `cp -a` the
+files may have the very ones of the note, their times and sizes anyway. But no copy can take along the note's own time
+of its last change of state (`st_ctime`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _FILES: Final = (STORAGE_FILE, MACHINES_FILE)
 
+_PUT_WITHIN_NS: Final = 10 * 10**9
+"""What is written beside its place has it within so long; that of a copy with its times is as late as the copying."""
+
 
 def is_last_written(data: Path) -> bool:
     """Tell whether a store's files are those that were written here last, or those of a store just made."""
@@ -32,7 +37,7 @@ def is_last_written(data: Path) -> bool:
         # Before the note is read: one change more is noted by then at most, with what the files were before it.
         found = {name: identity_of(data / name) for name in _FILES}
         noted = read_json(path, json.loads)
-        return all(list(found[name]) in noted[name] for name in _FILES)
+        return not _is_copied(path) and all(list(found[name]) in noted[name] for name in _FILES)
     except (OSError, StoreUntrusted, KeyError, TypeError):  # the note is damaged
         return False
 
@@ -61,10 +66,16 @@ def note(data: Path, coming: Iterable[NewFile] = ()) -> None:
         remove_quietly(temporary)
 
 
+def _is_copied(path: Path) -> bool:
+    """Tell whether a file that is written beside its place, and never touched there, came with the times of another."""
+    found = path.stat()
+    return found.st_ctime_ns - found.st_mtime_ns > _PUT_WITHIN_NS
+
+
 def _is_new(data: Path) -> bool:
     """Tell whether this very folder is as it was made: nothing was stored yet."""
     try:
-        made = read_meta(data / META_FILE).get(FOLDER) == data.stat().st_ino
+        made = read_meta(data / META_FILE).get(FOLDER) == data.stat().st_ino and not _is_copied(data / META_FILE)
         empty = all((data / name).stat().st_size == len(EMPTY_FILE) for name in _FILES)
     except (OSError, StoreUntrusted):
         return False

@@ -16,6 +16,7 @@ import pytest
 
 from hfcore.archive import encode_entry
 from hfcore.errors import StoreError, StoreLocked, StoreNotWritable, StoreUntrusted
+from hfcore.lastwrite import is_last_written
 from hfcore.models import Machine, MachineStatus, Request, RequestKind, RequestStatus
 from hfcore.store import TinyStore, open_store
 from hfcore.storefolder import refuse_if_absent
@@ -378,6 +379,24 @@ def test_a_file_is_read_at_most_once_and_machines_only_if_asked_for(
         state.live_ids()
     assert read == ["storage.json", "machines.json", "data.written"]
     assert written == ["data.written", "machines.json.last", "machines.json", "storage.json.last", "storage.json"]
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["just made", "with records"])
+def test_a_store_put_back_on_the_very_inodes_that_it_had_is_not_the_one_written_last(
+    data: Path, *, stored: bool
+) -> None:
+    store = opened(data)
+    if stored:
+        with store.transaction() as state:
+            state.save_request(request(1))
+    assert is_last_written(data)
+    copied = data.with_name("data.written") if stored else data / "meta.json"
+    before = copied.stat().st_mtime_ns - 60 * 10**9
+    os.utime(copied, ns=(before, before))  # as `cp -a` leaves it
+    assert not is_last_written(data)
+    with store.transaction() as state:
+        state.save_request(request(2))
+    assert not is_last_written(data)
 
 
 def test_lines_that_did_not_change_stay_as_they_are(filled: TinyStore) -> None:
