@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from hfcore.errors import StoreUntrusted
 from hfcore.files import identity_of, last_of, not_writable, read_json, remove_quietly, temporary_path, write_new
-from hfcore.storefolder import EMPTY_FILE, FOLDER, MACHINES_FILE, META_FILE, STORAGE_FILE, read_meta, written_note
+from hfcore.storefolder import (
+    EMPTY_FILE,
+    FOLDER,
+    MACHINES_FILE,
+    META_FILE,
+    RESTORED_AT,
+    STORAGE_FILE,
+    read_meta,
+    written_note,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +49,15 @@ def is_last_written(data: Path) -> bool:
         return not _is_copied(path) and all(list(found[name]) in noted[name] for name in _FILES)
     except (OSError, StoreUntrusted, KeyError, TypeError):  # the note is damaged
         return False
+
+
+def may_lack(data: Path) -> bool:
+    """Tell whether the records may be an older copy, so that the cloud has, and people know, what they do not.
+
+    Raises:
+        StoreUntrusted: The store can't be used.
+    """
+    return RESTORED_AT in read_meta(data / META_FILE) or not is_last_written(data)
 
 
 def note(data: Path, coming: Iterable[NewFile] = ()) -> None:

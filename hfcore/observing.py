@@ -13,6 +13,7 @@ from hfcore.lifecycle import (
     ENDING,
     LATE,
     VISIBILITY_DELAY,
+    asked_about,
     disowned,
     gone,
     is_live,
@@ -57,7 +58,7 @@ class Observed:
     notice: str = ""
 
 
-def observe(
+def observe(  # noqa: PLR0913 - each is a fact of its own that the judgement rests on
     request: Request,
     known: tuple[Machine, ...],
     discovery: Discovery,
@@ -67,6 +68,7 @@ def observe(
     name_of: Callable[[Instance], str],
     pending_timeout: timedelta,
     elsewhere: str = "",
+    doubted: bool = False,
 ) -> Observed:
     """Take in what the cloud shows behind a request for machines.
 
@@ -79,6 +81,7 @@ def observe(
         name_of: Gives an instance its host name.
         pending_timeout: A machine pending for longer is to be ended (IBM's AWS_INSTANCE_PENDING_TIMEOUT_SEC).
         elsewhere: Why the answer tells nothing about the request, where more than the two shows that.
+        doubted: Whether the records may be an older copy: somebody may know of what they do not.
     """
     notice = elsewhere or other_account(request, discovery)
     if notice:
@@ -86,7 +89,12 @@ def observe(
         return Observed(request=unseen, machines=known, unwanted={}, notice=notice)
     seen = _seen(request, discovery, name_of)
     known_ids = {machine.instance_id for machine in known}
-    late = [] if is_open(request) else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
+    request = asked_about(request) if doubted and is_orphan(request, now) else request
+    late = (
+        []
+        if doubted or is_open(request)
+        else [m for m in seen if m.instance_id not in known_ids and m.status not in ENDING]
+    )
     missing = _missing((m for m in known if m.instance_id in asked), discovery, now)
     request, machines, notice = _missing_and_seen(request, known, missing, seen, discovery, now)
     request = replace(request, account_id=request.account_id or discovery.account_id)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hfcore import lifecycle, observing, worklist
 from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError, StoreUntrusted
 from hfcore.findings import Findings, Looked
 from hfcore.journal import this_process
+from hfcore.lastwrite import may_lack
 from hfcore.models import RequestKind, RequestStatus
 from hfcore.standing import DISOWNED
 from hfcore.tending import Tending, movable
@@ -197,9 +199,14 @@ class Polling:
         state.save_batch(observed.machines)
         state.save_request(replace(request, vanished_at=observed.request.vanished_at))
 
+    @cached_property
+    def _doubted(self) -> bool:
+        return may_lack(self._settings.work_dir / "data")
+
     def _take_in_create(
         self, state: State, request: Request, discovery: Discovery, found: Findings
     ) -> Mapping[str, str]:
+        ends_unknown = not lifecycle.is_open(request) or lifecycle.is_orphan(request, found.at)
         observed = observing.observe(
             request,
             state.machines_of(request),
@@ -209,6 +216,7 @@ class Polling:
             name_of=self._name_of,
             pending_timeout=self._pending_timeout,
             elsewhere=worklist.elsewhere(state, request, discovery),
+            doubted=ends_unknown and self._doubted,
         )
         found.note(request.request_id, observed.notice)
         state.save_batch(observed.machines)

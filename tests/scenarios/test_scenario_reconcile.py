@@ -288,6 +288,34 @@ def test_where_a_person_has_put_an_older_store_in_place_nothing_is_ended_without
     assert site.reconcile("--dry-run")["doubt"] == ""
 
 
+def damage(site: Owned, copy: Path) -> None:
+    shutil.copy2(copy / "data" / "storage.json", site.data / "storage.json.last")
+    (site.data / "storage.json").write_text("{")
+    assert site.start("", words=("store", "repair", "--yes")).wait().code == 0
+
+
+@pytest.mark.parametrize("restore", [put_back, damage])
+@pytest.mark.parametrize("case", ["OnDemand-Small", "Group"])
+def test_an_older_store_ends_no_machines_whose_request_nobody_had_asked_about_by_then(
+    site: Owned, tmp_path: Path, restore: Callable[[Owned, Path], None], case: str
+) -> None:
+    request_id = site.request(case, 2)
+    shutil.copytree(site.work, tmp_path / "copy")
+    site.pass_time(2)
+    assert site.status(request_id)["status"] == "complete"
+    standing = site.live()
+    restore(site, tmp_path / "copy")
+    for _ in range(3):
+        site.pass_time(PERIOD)
+        site.statuses(site.request("OnDemand-Small", 1))
+    assert len(standing) == 2
+    assert standing <= site.live()
+    site.reconcile("--trust-records")
+    site.pass_time(PERIOD)
+    site.statuses(site.request("OnDemand-Small", 1))
+    assert standing <= site.live()
+
+
 @pytest.mark.parametrize("name", ["EC2Fleet-maintain", "SpotFleet"])
 def test_machines_that_a_plug_in_may_have_launched_which_is_switched_off_are_kept(
     site: Owned, lost: Owned, name: str
