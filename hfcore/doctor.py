@@ -20,6 +20,7 @@ from hfcore import storecheck
 from hfcore.errors import HfcoreError, StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import FileLock, remove_quietly, temporary_path
 from hfcore.journal import IntentFolder, is_dead
+from hfcore.lastwrite import may_lack
 from hfcore.lifecycle import is_finished
 from hfcore.models import Check, Severity
 from hfcore.plugins import PluginStatus
@@ -224,13 +225,18 @@ def settings(warnings: Iterable[str]) -> Iterator[Check]:
 
 
 def store(data: Path, clock: Clock) -> Check:
-    """Judge all that is stored, by `hfcore.storecheck`."""
+    """Judge all that is stored, by `hfcore.storecheck`, whether more can be, and whether it is what was stored last."""
     try:
         if not is_there(data):
             return Check(name="store", status="not checked", message=_EMPTY_STORE)
         report = storecheck.check(data, clock=clock)
+        if not report.findings:
+            open_store(data, now=clock.now()).check_writable()
     except StoreError as error:
         return Check(name="store", status="error", message=str(error), hint=error.hint)
+    if not report.findings and may_lack(data):
+        told = "the records may be an older copy, or not the only ones: what the cloud has more stays as it is"
+        return Check(name="store", status="warning", message=told, hint="hfcore reconcile --dry-run")
     if not report.findings:
         told = f"{report.requests} requests, {report.machines} machines, {report.archived} archived"
         return Check(name="store", status="ok", message=told)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import compileall
+import errno
 import json
 import os
+import shutil
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from hfcore import doctor, registration
+from hfcore import doctor, files, registration
 from hfcore.cli.running import SystemClock
 from hfcore.config import Settings
 from hfcore.files import FileLock
@@ -210,6 +213,15 @@ class TestStore:
         (data / "storage.json").write_text("{")
         found = doctor.store(data, CLOCK)
         assert (found.status, found.hint) == ("error", "hfcore store check")
+
+    def test_one_on_a_full_disk_is_an_error(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "_claim", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        found = doctor.store(data, CLOCK)
+        assert (found.status, found.hint[:10]) == ("error", "make space")
+
+    def test_a_copy_of_one_is_a_warning(self, data: Path) -> None:
+        copy = shutil.copytree(data, data.with_name("copy"))
+        assert doctor.store(copy, CLOCK).status == "warning"
 
     def test_a_folder_that_is_a_file_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "data").touch()
