@@ -36,6 +36,9 @@ _ALIVE = frozenset({MachineStatus.PENDING, MachineStatus.RUNNING})
 # In these states a look shows all the addresses that there are.
 _WITH_ADDRESSES = frozenset({MachineStatus.RUNNING, MachineStatus.STOPPED})
 
+SHOWN_AS_ENDED = timedelta(hours=1)
+"""So long EC2 mostly shows a machine that has ended (EC2 user guide): one not shown has ended before, or lives."""
+
 VISIBILITY_DELAY = timedelta(minutes=5)
 """So long what was just made may be missing from answers, and a call that was sent be under way (EC2 developer guide,
 eventual consistency)."""
@@ -370,6 +373,12 @@ def was_ending(machine: Machine) -> bool:
 def is_told_to_end(machine: Machine) -> bool:
     """Tell whether a machine was given back or ended here: gone otherwise, it was only not shown any more."""
     return bool(machine.return_id) or machine.discarded
+
+
+def may_come_back(machine: Machine, now: datetime) -> bool:
+    """Tell whether a machine counts as gone only because it was not shown, and not for long: it may be in use."""
+    unseen = machine.message == NO_LONGER_KNOWN and not is_told_to_end(machine)
+    return unseen and now - machine.observed_at < SHOWN_AS_ENDED
 
 
 def disowned(machine: Machine, look: datetime) -> Machine:

@@ -18,7 +18,7 @@ from hfcore.journal import this_process
 from hfcore.lastwrite import may_lack
 from hfcore.models import RequestKind, RequestStatus
 from hfcore.standing import DISOWNED
-from hfcore.tending import Tending, movable
+from hfcore.tending import Tending, is_to_be_cleaned, movable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -281,7 +281,7 @@ class Polling:
         due = tuple(
             request
             for request in filter(None, map(draft.request, creates))
-            if lifecycle.needs_cleanup(request) and live.isdisjoint(request.machine_ids)
+            if live.isdisjoint(request.machine_ids) and is_to_be_cleaned(draft, request, found.at)
         )
         answers = self._dispatch.each(due, _itself, lambda p, r, c: p.cleanup(r, c))
         found.note_all(answers)

@@ -47,7 +47,7 @@ class Tending:
         others = (
             request.request_id
             for request in state.requests()
-            if request.request_id not in asked and self._needs_care(request, live, begun, now)
+            if request.request_id not in asked and self._needs_care(state, request, live, begun, now)
         )
         return (*named, *islice(others, MOST_OVERDUE))
 
@@ -55,13 +55,15 @@ class Tending:
         """Tell whether the process that was first to carry out a request died before it had stored the outcome."""
         return not request.process or self._is_dead(request.process, request.created_at, now)
 
-    def _needs_care(self, request: Request, live: frozenset[str], begun: frozenset[str], now: datetime) -> bool:
+    def _needs_care(
+        self, state: State, request: Request, live: frozenset[str], begun: frozenset[str], now: datetime
+    ) -> bool:
         lives = not live.isdisjoint(request.machine_ids)
         if lifecycle.is_overdue(request, now) or lifecycle.needs_freezing(request) or request.unwanted:
             return True
         if lives and lifecycle.is_orphan(request, now):
             return True
-        if not lives and (lifecycle.needs_cleanup(request) or _is_over_but_open(request)):
+        if not lives and (is_to_be_cleaned(state, request, now) or _is_over_but_open(request)):
             return True
         if request.process:
             return lifecycle.is_open(request) and self.is_abandoned(request, now)
@@ -77,6 +79,13 @@ class Tending:
 
     def _is_dead(self, process: str, since: datetime, now: datetime) -> bool:
         return is_dead(process, begun_at=since, now=now, foreign_after=self._foreign_after)
+
+
+def is_to_be_cleaned(state: State, request: Request, now: datetime) -> bool:
+    """Tell whether what a request without live machines has left may go: that would end one that was only missed."""
+    return lifecycle.needs_cleanup(request) and not any(
+        lifecycle.may_come_back(machine, now) for machine in state.machines_of(request)
+    )
 
 
 def _is_over_but_open(request: Request) -> bool:

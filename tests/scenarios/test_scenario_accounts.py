@@ -184,6 +184,24 @@ def test_what_is_gone_at_the_second_look_is_gone_and_only_what_was_given_back_is
         site.aws.region().fleets.clear()  # can't be listed, launches nothing and costs nothing
 
 
+def test_what_launched_machines_that_are_only_missed_does_not_take_them_along(
+    site: ForkedSite, template_id: str
+) -> None:
+    request_id, _ = site.complete(template_id, 2)
+    site.pass_time(6 * MINUTE)
+    live, instances = site.live(), site.aws.region().instances
+    for _ in range(2):
+        missed = {one: instances.pop(one) for one in live}
+        shown = site.status(request_id)
+        instances.update(missed)
+        site.pass_time(6 * MINUTE)
+    assert {one["status"] for one in shown["machines"]} == {"terminated"}
+    site.status(request_id)
+    assert site.live() == live
+    for one in live:
+        site.aws.kill(one)
+
+
 def test_machines_do_not_count_as_gone_while_the_account_can_not_be_told(
     site: ForkedSite, empty: StrictAws, template_id: str
 ) -> None:
