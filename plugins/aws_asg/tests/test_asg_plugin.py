@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hfcore.aws.tags import OWNER
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.lifecycle import is_live
 from hfcore.models import FaultKind, MachineStatus, RequestStatus
@@ -525,6 +526,20 @@ def test_a_new_member_that_ec2_does_not_show_yet_keeps_the_group(make_rig: Calla
     rig.advance(10)
     assert cleaned(rig, request) == [False]
     assert len(rig.live()) == 1
+
+
+@pytest.mark.parametrize("owner", ["somebody-else", None])
+def test_a_group_that_lost_our_owner_tag_is_left_alone(rig: Rig, owner: str | None) -> None:
+    request = rig.settled(2)
+    rig.release(*request.machine_ids)
+    rig.advance(120)
+    given = rig.group(request).params["Tags"]
+    rig.group(request).params["Tags"] = [
+        tag | {"Value": owner} if tag["Key"] == OWNER else tag for tag in given if owner or tag["Key"] != OWNER
+    ]
+    assert cleaned(rig, request) == [True]
+    rig.advance(300)
+    assert list(rig.aws.region().groups) == [*request.resource_ids]
 
 
 def test_the_dead_may_linger_in_a_group_that_is_deleted(rig: Rig) -> None:

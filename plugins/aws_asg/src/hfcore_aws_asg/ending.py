@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hfcore.aws import tags
 from hfcore.aws.calls import each, once, repeat
 from hfcore.aws.discovery import of_request, outcome
 from hfcore.aws.fleets import end_late
@@ -106,12 +107,16 @@ def _step(instance_id: str) -> str:
 
 
 def cleanup_all(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
-    """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them."""
+    """Delete groups in which nothing lives any more; the dead may linger there, as nothing replaces them.
+
+    A group without our owner tag is somebody else's by now, and left alone.
+    """
     groups = describe_groups(context, requests)
     seen = describe(context, [instance_id for its in groups.values() for instance_id in members(its)])
 
     def cleaned(request: Request) -> Outcome:
-        standing = [group for group in groups.get(request.request_id, ()) if not group.status]  # others go already
+        ours = (group for group in groups.get(request.request_id, ()) if group.tags.get(tags.OWNER) == context.owner)
+        standing = [group for group in ours if not group.status]  # others go already
         listed = members(standing)
         unseen = [one for i, one in of_request(seen, request).items() if i not in request.machine_ids]
         late = end_late(context, request, (one for one in unseen if one.instance_id in listed))
