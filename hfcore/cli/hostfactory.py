@@ -33,6 +33,7 @@ VERBS = (
 
 INPUT_OPTIONAL = frozenset({"getAvailableTemplates", "getReturnRequests"})
 STANDARD_INPUT = "-"
+_OPTIONS = ("file=", "data=", "provider=", "debug", "output=", "no-color")
 TEMPLATE_AND_COUNT = 2
 STANDARD_ERROR = 2
 SILENCE = 10.0
@@ -64,24 +65,28 @@ class VerbOptions:
 
 
 def parse_words(words: list[str]) -> VerbOptions | None:
-    """Read `VERB [-f FILE] [--data JSON] [--provider NAME|DIR] [--debug] [WORD …]`; `None` leaves it to Typer."""
+    """Read `VERB [-f FILE] [--data JSON] [--provider NAME|DIR] [--debug] [WORD …]`; `None` leaves it to Typer.
+
+    What says how a person's commands are printed may stand there too: a verb's answer is JSON.
+    """
     verb = next((word for word in words if word in VERBS), None)
     if verb is None or "--help" in words:
         return None
+    os.environ.pop("POSIXLY_CORRECT", None)  # with it, getopt takes the options behind a verb for words
     try:
-        found, rest = getopt.gnu_getopt(words, "f:", ["file=", "data=", "provider=", "debug"])
+        found, rest = getopt.gnu_getopt(words, "f:o:", _OPTIONS)
     except getopt.GetoptError as error:
         return VerbOptions(verb=verb, problem=error.msg)
-    given = {name.lstrip("-"): value for name, value in found}
+    given = {"--file" if name == "-f" else name: value for name, value in found}
     if not rest or rest[0] != verb:
         return VerbOptions(verb=verb, problem=f"the verb {verb} comes first, not {' '.join(rest)}")
     return VerbOptions(
         verb=verb,
-        file=given.get("file", given.get("f")),
-        data=given.get("data"),
+        file=given.get("--file"),
+        data=given.get("--data"),
         words=tuple(rest[1:]),
-        provider=given.get("provider", ""),
-        debug="debug" in given,
+        provider=given.get("--provider", ""),
+        debug="--debug" in given,
     )
 
 

@@ -25,6 +25,9 @@ WORDS = [
     ["--debug", "--data", "{}"],
     ["-f", "in.json", "basic-template", "--debug", "--provider", "x"],
     ["--", "-odd-name"],
+    ["--file", "first.json", "-f", "last.json"],
+    ["--file=first.json", "req-1", "-f", "-"],
+    ["--no-color", "--output", "json", "req-1", "-o", "table", "--output=json"],
 ]
 
 
@@ -49,6 +52,11 @@ def test_every_option_means_the_same_on_both_ways(
     straight = parse_words([verb, *words])
     assert run_application(["hostfactory", verb, *words]) == 0
     assert through_typer == [straight]
+
+
+def test_options_behind_a_verb_are_options_where_posix_wants_them_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+    assert parse_words(["getReturnRequests", "-f", "in.json"]) == VerbOptions(verb="getReturnRequests", file="in.json")
 
 
 @pytest.mark.parametrize("words", [["--nonsense"], ["-f"], ["-x", "in.json"], ["--provider"]], ids=" ".join)
