@@ -7,8 +7,10 @@ import os
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from json import JSONDecodeError
-from typing import TYPE_CHECKING, Final, TypeVar
+from json import JSONDecodeError, dumps, loads
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from zlib import crc32
 
 from hfcore.errors import StoreLocked, StoreNotWritable, StoreUntrusted
 
@@ -165,6 +167,29 @@ def replace_file(path: Path, data: bytes) -> None:
         StoreNotWritable: The old file is untouched, and nothing is left beside it.
     """
     NewFile(path, data).put()
+
+
+def replace_checked(path: Path, value: object) -> None:
+    """Put a JSON value in the place of a file, with a checksum before it: one that may be lost, and never be wrong.
+
+    Raises:
+        StoreNotWritable: The old file is untouched, and nothing is left beside it.
+    """
+    data = dumps(value, separators=(",", ":")).encode()
+    replace_file(path, b"%d\n%b" % (crc32(data), data))
+
+
+def read_checked(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Give the value of a file of `replace_checked`; `None` where it is missing, damaged, or not this user's."""
+    try:
+        found = path.stat()
+        foreign = sys.platform != "win32" and found.st_uid != os.geteuid()
+        if foreign or not S_ISREG(found.st_mode):  # a pipe would be waited for
+            return None
+        checksum, data = path.read_bytes().split(b"\n", 1)
+        return loads(data) if int(checksum) == crc32(data) else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def write_new(path: Path, data: bytes, *, mode: int = FILE_MODE) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from hfcore.errors import StoreError
-from hfcore.files import FileLock, make_private_folder, read_json, refuse_foreign_owner, replace_file
+from hfcore.files import FileLock, make_private_folder, read_checked, refuse_foreign_owner, replace_checked
 from hfcore.records import plain
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _SKEW: Final = 60.0  # seconds by which clocks of two hosts may differ; what is 
 
 
 class FileMemory:
-    """The `hfcore.context.Memory` on a JSON file: key to `[time, value]`. Safe between processes and threads.
+    """The `hfcore.context.Memory` on a checked file: key to `[time, value]`. Safe between processes and threads.
 
     Where the file can't be read or written, things are forgotten, and nothing else happens. At most 1,000 entries are
     kept; the oldest go first. Values must not be secrets.
@@ -77,15 +76,12 @@ class FileMemory:
         refuse_foreign_owner(folder)
         with FileLock(self._path.with_name(f"{self._path.name}.lock"), _LOCK_TIMEOUT):
             entries = _newest(self._read() | {key: entry})
-            replace_file(self._path, (dumps(entries, separators=(",", ":")) + "\n").encode("ascii"))
+            replace_checked(self._path, entries)
         self._entries = entries
 
     def _read(self) -> dict[str, list[Any]]:
-        try:
-            return read_json(self._path, _decode)
-        except StoreError as error:
-            _log("nothing is remembered: %s", error)
-            return {}
+        found = read_checked(self._path)
+        return {key: entry for key, entry in found.items() if _is_entry(entry)} if isinstance(found, dict) else {}
 
 
 def _log(text: str, *arguments: object) -> None:
@@ -98,13 +94,6 @@ def _newest(entries: dict[str, list[Any]]) -> dict[str, list[Any]]:
     if len(entries) <= MOST_ENTRIES:
         return entries
     return dict(sorted(entries.items(), key=lambda item: item[1][0])[-MOST_ENTRIES:])
-
-
-def _decode(text: str) -> dict[str, list[Any]]:
-    content = loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("a JSON object is expected")  # noqa: TRY004 - one error for all that is wrong in a file
-    return {key: entry for key, entry in content.items() if _is_entry(entry)}
 
 
 def _is_entry(entry: object) -> bool:

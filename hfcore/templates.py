@@ -9,7 +9,6 @@ honours is its plug-in's.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -286,7 +285,7 @@ def _is_error(problem: Problem) -> bool:
 
 def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Problem, ...]) -> None:
     """Keep what was read. User data stays out, and so do values of extra fields: they may be anything."""
-    from hfcore.files import make_private_folder, replace_file
+    from hfcore.files import make_private_folder, replace_checked
     from hfcore.records import template_to_record
 
     if not cache.parent.parent.is_dir():
@@ -310,15 +309,17 @@ def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Probl
     }
     try:
         make_private_folder(cache.parent)
-        replace_file(cache, json.dumps(content).encode())
+        replace_checked(cache, content)
     except HfcoreError:
         return  # the next call reads the files itself, as this one did
 
 
 def _kept(cache: Path, digest: str, sources: tuple[_Source, ...]) -> TemplateSet | None:
+    from hfcore.files import read_checked
+
     try:
-        content = json.loads(cache.read_bytes())
-        if content["digest"] != digest:
+        content = read_checked(cache)
+        if not content or content["digest"] != digest:
             return None
         return TemplateSet(
             templates=tuple(_restored(content["templates"], sources)),

@@ -5,9 +5,7 @@ Most of a client's cost is reading what it never uses. Whatever is not kept, bot
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore import __version__  # noqa: TID253 - as below
@@ -15,7 +13,14 @@ from botocore.loaders import Loader  # noqa: TID253 - this module is imported wh
 
 from hfcore.environment import fingerprint
 from hfcore.errors import HfcoreError
-from hfcore.files import make_private_folder, prove_room, refuse_foreign_owner, remove_quietly, replace_file
+from hfcore.files import (
+    make_private_folder,
+    prove_room,
+    read_checked,
+    refuse_foreign_owner,
+    remove_quietly,
+    replace_checked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,13 +93,7 @@ def use(session: Session, path: Path, operations: Callable[[], Iterable[str]]) -
 
 def _read(path: Path, stamp: str) -> Json | None:
     """Give what is kept; nothing if it is missing or damaged, or of another botocore or other plug-ins."""
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return None
-        checksum, data = path.read_bytes().split(b"\n", 1)
-        found: Any = json.loads(data) if int(checksum) == zlib.crc32(data) else None
-    except (OSError, ValueError, RecursionError):
-        return None
+    found = read_checked(path)
     return found if _is_kept(found) and found["stamp"] == stamp else None
 
 
@@ -122,8 +121,7 @@ def _make(path: Path, stamp: str, loader: Loader, operations: Callable[[], Itera
         prove_room(path.parent, _ROOM)  # before the work
         declared = sorted(operations())
         made = {"stamp": stamp, "declared": declared, **_slim(loader, declared)}
-        data = json.dumps(made, separators=(",", ":")).encode()
-        replace_file(path, b"%d\n%b" % (zlib.crc32(data), data))
+        replace_checked(path, made)
     except (HfcoreError, LookupError, TypeError, AttributeError):  # not writable; or data of a form that is not known
         return None
     return made

@@ -17,7 +17,16 @@ import pytest
 
 from hfcore import files
 from hfcore.errors import StoreLocked, StoreNotWritable, StoreUntrusted
-from hfcore.files import FileLock, Patience, append_lines, make_private_folder, refuse_foreign_owner, replace_file
+from hfcore.files import (
+    FileLock,
+    Patience,
+    append_lines,
+    make_private_folder,
+    read_checked,
+    refuse_foreign_owner,
+    replace_checked,
+    replace_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -334,3 +343,10 @@ def test_threads_that_share_a_lock_take_turns(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert most == [1] * 20
+
+
+def test_a_checked_file_of_another_user_is_as_good_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_checked(tmp_path / "kept", {"a": 1})
+    assert read_checked(tmp_path / "kept") == {"a": 1}
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert read_checked(tmp_path / "kept") is None

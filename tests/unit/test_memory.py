@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import json
 import logging
+import math
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hfcore import memory
-from hfcore.files import FileLock
+from hfcore.files import FileLock, read_checked, replace_checked
 from hfcore.memory import MOST_ENTRIES, FileMemory
 
 if TYPE_CHECKING:
@@ -94,11 +94,26 @@ def test_threads_lose_nothing(path: Path, clock: Hands) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b"\xff", b'{"a": 3, "b": [1], "c": ["x", 1]}', b'{"a": [1.0, 1e999]}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"a":[1.0,2]}',
+        b'0\n{"a":[1.0,2]}',
+        {"a": 3},
+        {"a": ["x", 1]},
+        [1],
+        {"a": [1.0, math.inf]},
+    ],
 )
-def test_a_damaged_file_is_as_good_as_none(path: Path, clock: Hands, content: bytes) -> None:
+def test_a_damaged_file_is_as_good_as_none(path: Path, clock: Hands, content: object) -> None:
     path.parent.mkdir(parents=True)
-    path.write_bytes(content)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        replace_checked(path, content)
     mind = FileMemory(path, clock=clock)
     assert mind.recall("a") is None
     mind.remember("a", 1)
@@ -130,9 +145,9 @@ def test_a_locked_file_costs_nothing_but_the_memory(path: Path, clock: Hands, mo
 def test_the_oldest_facts_go_first(path: Path, clock: Hands) -> None:
     now = clock.now().timestamp()
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({f"key {n}": [now - n, n] for n in range(MOST_ENTRIES)}))
+    replace_checked(path, {f"key {n}": [now - n, n] for n in range(MOST_ENTRIES)})
     FileMemory(path, clock=clock).remember("new", "value")
-    kept = json.loads(path.read_text())
+    kept = read_checked(path)
     assert len(kept) == MOST_ENTRIES
     assert "new" in kept
     assert f"key {MOST_ENTRIES - 1}" not in kept

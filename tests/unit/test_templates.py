@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from hfcore.config import Settings, load_settings
 from hfcore.errors import ConfigError, TemplateError, UnknownTemplate
+from hfcore.files import read_checked, replace_checked
 from hfcore.models import Problem, Severity, Template
 from hfcore.templatefields import SPELLINGS, TemplateFields
 from hfcore.templates import TemplateSet, infer_provider_api, load_templates
@@ -700,6 +702,9 @@ print(len(found.templates), len(found.problems), [name for name in names if name
             b"null",
             b"\xff",
             b'{"digest": 1}',
+            b"[" * 100_000,
+            "a flipped bit",
+            "a pipe",
             "no templates",
             "wrong records",
             "wrong place",
@@ -710,7 +715,7 @@ print(len(found.templates), len(found.problems), [name for name in names if name
         self, mixed: Instance, plugins: Plugins, damage: bytes | str
     ) -> None:
         first = mixed.load(plugins)
-        content: dict[str, Any] = json.loads(mixed.cache.read_bytes())
+        content: dict[str, Any] = read_checked(mixed.cache)
         if damage == "no templates":
             del content["templates"]
         elif damage == "wrong records":
@@ -719,7 +724,16 @@ print(len(found.templates), len(found.problems), [name for name in names if name
             content["templates"][-1]["place"] = 99
         elif damage == "wrong problems":
             content["problems"][0]["severity"] = "loud"
-        mixed.cache.write_bytes(damage if isinstance(damage, bytes) else json.dumps(content).encode())
+        good = mixed.cache.read_bytes()
+        if damage == "a pipe":
+            mixed.cache.unlink()
+            os.mkfifo(mixed.cache)
+        elif damage == "a flipped bit":
+            mixed.cache.write_bytes(good.replace(b"ondemand", b"ondemane"))
+        elif isinstance(damage, bytes):
+            mixed.cache.write_bytes(damage)
+        else:
+            replace_checked(mixed.cache, content)
         plugins.checked.clear()
 
         assert mixed.load(plugins) == first

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from hfcore.aws.about import aws_provider
 from hfcore.aws.clients import connect
 from hfcore.config import Settings
 from hfcore.errors import CloudError
+from hfcore.files import read_checked, replace_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +107,10 @@ def test_what_is_of_another_form_is_made_anew_though_its_checksum_is_right(
     few = lambda: ("ec2:DescribeInstances",)  # noqa: E731 - as short as it can be
     clients(few)("ec2", "patient")
     good = kept.read_bytes()
-    found = json.loads(good.split(b"\n", 1)[1])
+    found = read_checked(kept)
     wrong = ({"services": []}, {"services": {"ec2": []}}, {"services": {"ec2": {}}}, {"endpoints": {}}, {"stamp": []})
     for bad in ([], None, *(found | one for one in wrong)):
-        data = json.dumps(bad).encode()
-        kept.write_bytes(b"%d\n%b" % (zlib.crc32(data), data))
+        replace_checked(kept, bad)
         assert operations_of(clients(few)("ec2", "patient")) == ["DescribeInstances"]
         assert kept.read_bytes() == good
 
@@ -173,7 +172,7 @@ def test_models_of_the_user_s_own_stay_in_force(
     clients()("ec2", "patient")
     folder = tmp_path / "models" / "ec2" / "2016-11-15"
     folder.mkdir(parents=True)
-    own = json.loads(kept.read_bytes().split(b"\n", 1)[1])["services"]["ec2"]["service-2"]
+    own = read_checked(kept)["services"]["ec2"]["service-2"]
     own["operations"] = {"DescribeImages": own["operations"]["DescribeImages"]}
     (folder / "service-2.json").write_text(json.dumps(own))
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path / "models"))
