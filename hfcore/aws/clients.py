@@ -82,13 +82,12 @@ def connect(
         made = _client(session, service, region, url, _config(settings, patience))
         _end_in_time(made, clock, deadline, _longest(settings, patience))
 
-        def undeclared(event_name: str, **_: object) -> Any:  # noqa: ANN401 - as below
-            name = event_name.rpartition(".")[2]
+        def whole() -> Any:  # noqa: ANN401 - as below
             with lock:
-                return None if name.startswith("_") else getattr(make(service, patience, slimmed=False), name, None)
+                return make(service, patience, slimmed=False)
 
         if slimmed:
-            made.meta.events.register("getattr", undeclared)
+            _complete(made, whole)
         return made
 
     def client(service: str, patience: str) -> Any:  # noqa: ANN401 - boto3's clients are made at run time
@@ -146,6 +145,27 @@ def _client(session: Session, service: str, region: str, url: str | None, config
     except ValueError as error:
         raise CloudError(as_fault("InvalidEndpoint", address_only(str(error)), service)) from error
     return made
+
+
+def _complete(slim: Any, whole: Callable[[], Any]) -> None:  # noqa: ANN401 - as above
+    """Let the whole client do what a slim one lacks: operations, and what is asked about one by its name."""
+
+    def undeclared(event_name: str, **_: object) -> Any:  # noqa: ANN401 - as above
+        name = event_name.rpartition(".")[2]
+        return None if name.startswith("_") else getattr(whole(), name, None)
+
+    def either(method: str) -> Callable[..., Any]:
+        own, known = getattr(slim, method), slim.meta.method_to_api_mapping
+
+        def ask(*words: Any, **named: Any) -> Any:  # noqa: ANN401 - as above
+            told = any(isinstance(each, str) and each in known for each in (*words, *named.values()))
+            return (own if told else getattr(whole(), method))(*words, **named)
+
+        return ask
+
+    slim.meta.events.register("getattr", undeclared)
+    for method in ("can_paginate", "get_paginator", "generate_presigned_url"):
+        setattr(slim, method, either(method))
 
 
 def _refuse_no_address(url: str) -> None:

@@ -192,6 +192,12 @@ def test_what_no_plug_in_declares_can_be_asked_all_the_same(clients: Callable[..
     assert few("ec2", "quick").describe_vpcs()["Vpcs"]
     assert few("autoscaling", "patient").describe_auto_scaling_groups()["AutoScalingGroups"] == []
     assert [call.operation for call in strict_aws.calls][-2:] == ["DescribeVpcs", "DescribeAutoScalingGroups"]
+    assert next(page["Vpcs"] for page in few("ec2", "quick").get_paginator(operation_name="describe_vpcs").paginate())
+    assert few("ec2", "quick").can_paginate("describe_instances")
+    assert not few("ec2", "quick").can_paginate("describe_regions")
+    assert "DescribeRegions" in few("ec2", "quick").generate_presigned_url("describe_regions")
+    with pytest.raises(KeyError):
+        few("ec2", "quick").get_paginator("no_such_operation")
     with pytest.raises(AttributeError):
         _ = few("ec2", "quick").no_such_operation
     clients(refuse)("ec2", "quick")
