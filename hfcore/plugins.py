@@ -391,6 +391,8 @@ class Plugins:
         try:
             module = load(row)
             info = _ask_info(module)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:  # a plug-in may raise what it likes
             self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
             return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=told(error))

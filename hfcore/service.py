@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hfcore import lifecycle, standing
-from hfcore.errors import CloudError, HfcoreError, InputError, PluginCallError
+from hfcore.errors import CloudError, HfcoreError, InputError, PluginCallError, PluginUnusable
 from hfcore.models import EMPTY, Problem, Request, RequestKind, RequestStatus, Severity
 from hfcore.naming import host_name_by
 from hfcore.pairs import join_pairs, split_pairs
@@ -341,7 +341,8 @@ class Service:
             message = f"could not be checked: {error}"
             return (Problem(field="", message=message, severity=Severity.WARNING, hint=error.hint, passing=True),)
         except HfcoreError as error:
-            return (Problem(field="providerApi", message=str(error), hint=error.hint),)
+            broken = isinstance(error, PluginUnusable)  # what does not load now, may at the next call
+            return (Problem(field="providerApi", message=str(error), hint=error.hint, passing=broken),)
         if not note:
             return problems
         return (Problem(field="providerApi", message=note, severity=Severity.WARNING), *problems)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
+from unittest import mock
 
 import pytest
 
@@ -558,6 +559,21 @@ def test_a_broken_plug_in_of_a_known_api_is_refused_and_does_not_fall_back(grid:
     with pytest.raises((TemplateError, PluginUnusable), match="hfcore_nonesuch"):
         grid.request(1)
     assert grid.cloud.called("provision") == []
+
+
+def test_a_plug_in_that_loads_again_has_its_templates_at_the_next_call(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("hfcore.plugins.import_module", mock.Mock(side_effect=OSError("too many open files")))
+        assert not grid.open().available_templates()
+    assert grid.open().available_templates()
+
+
+def test_an_interrupt_while_a_plug_in_is_imported_ends_the_call(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfcore.plugins.import_module", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        grid.open().available_templates()
 
 
 ATTRIBUTES = {"type": ["String", "X86_64"], "ncpus": ["Numeric", "4"], "nram": ["Numeric", "16384"]}
