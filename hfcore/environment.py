@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hfcore.context import Memory
 
 SETTLED: Final = 10.0
@@ -85,6 +88,25 @@ def scan(group: str) -> tuple[EntryPoint, ...]:
         for each in found.values()
         for point in each.entry_points.select(group=group)
     )
+
+
+def imported(packages: Iterable[str]) -> tuple[str, ...]:
+    """Name the files of what this process has imported of some packages."""
+    wanted = frozenset(packages)
+    found = (
+        getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if name.partition(".")[0] in wanted
+    )
+    return tuple(filter(None, found))
+
+
+def versions(files: Iterable[str]) -> dict[str, list[int]]:
+    """Tell files from other versions of themselves, by change time and size; one that is not there has neither."""
+    found: dict[str, list[int]] = {}
+    for file in files:
+        with suppress(OSError):
+            at = os.stat(file)  # noqa: PTH116 - as above
+            found[file] = [at.st_ctime_ns, at.st_size]
+    return found
 
 
 def _folders() -> list[str]:

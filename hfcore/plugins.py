@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 from hfcore import hookspecs
-from hfcore.environment import entry_points
+from hfcore.environment import entry_points, imported
 from hfcore.errors import HfcoreError, PluginCallError, PluginUnusable, UnknownProvider, told, word
 from hfcore.models import (
     Check,
@@ -280,6 +280,10 @@ class Plugins:
     def names(self) -> tuple[str, ...]:
         """Give the names of all installed provider APIs, without importing any."""
         return tuple(sorted({candidate.name for candidate in self._candidates}, key=str.casefold))
+
+    def code(self) -> tuple[str, ...]:
+        """Name the files of hfcore's and the plug-ins' code that has been imported."""
+        return imported(("hfcore", *(row.module.partition(".")[0] for row in self._candidates)))
 
     def provider(self, name: str, distribution: str = "") -> Provider:
         """Give the plug-in of a provider API, imported.

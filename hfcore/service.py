@@ -90,6 +90,7 @@ class Service:
             claimed=lambda: self.plugins.template_fields(),  # noqa: PLW0108 - a cached parse needs no plug-in
             check=self._check_template,
             fingerprint=self._fingerprint(),
+            code=lambda: self.plugins.code(),  # noqa: PLW0108 - as above
         )
         return _as_lsf_reads(found) if self.settings.under_lsf else found
 

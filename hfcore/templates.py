@@ -15,6 +15,7 @@ from zlib import crc32
 
 from hfcore import __version__
 from hfcore.config import SETTINGS, nearest, parse_json, read_file
+from hfcore.environment import versions
 from hfcore.errors import ConfigError, HfcoreError, TemplateError, UnknownTemplate
 from hfcore.models import EMPTY, Problem, Severity, Template
 
@@ -97,7 +98,9 @@ def infer_provider_api(template: Template) -> str:
     return "SpotFleet" if template.fleet_role else "EC2Fleet"
 
 
-def load_templates(settings: Settings, *, claimed: Claimed, check: Check, fingerprint: str) -> TemplateSet:
+def load_templates(
+    settings: Settings, *, claimed: Claimed, check: Check, fingerprint: str, code: Callable[[], tuple[str, ...]] = tuple
+) -> TemplateSet:
     """Read the template files of a provider instance, or give what was kept of reading the same files before.
 
     Args:
@@ -105,7 +108,8 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
         claimed: Gives the fields beside hfcore's own that plug-ins honour, as files spell them.
         check: A plug-in's own validation of a template whose fields are right; must depend on nothing but the
             template, the settings and the plug-in. It and `claimed` are called only where nothing is kept.
-        fingerprint: Changes whenever plug-ins are installed, removed or changed; nothing is kept with an empty one.
+        fingerprint: Changes whenever plug-ins are installed or removed; nothing is kept with an empty one.
+        code: Names the files of what has judged: an editable installation changes in its place.
 
     Raises:
         ConfigError: There is no template file, or one can't be read, is not JSON or has no list `templates`.
@@ -117,7 +121,7 @@ def load_templates(settings: Settings, *, claimed: Claimed, check: Check, finger
     if found is None:
         entries, problems = _parse(sources, claimed, check)
         if fingerprint and not any(problem.passing for problem in problems):
-            _keep(cache, digest, entries, problems)
+            _keep(cache, digest, code(), entries, problems)
         found = TemplateSet(templates=tuple(entry.template for entry in entries), problems=problems)
     return found
 
@@ -283,15 +287,16 @@ def _is_error(problem: Problem) -> bool:
     return problem.severity is Severity.ERROR
 
 
-def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Problem, ...]) -> None:
+def _keep(cache: Path, digest: str, code: Iterable[str], entries: list[_Entry], problems: tuple[Problem, ...]) -> None:
     """Keep what was read. User data stays out, and so do values of extra fields: they may be anything."""
-    from hfcore.files import make_private_folder, replace_checked
+    from hfcore.files import make_private_folder, refuse_foreign_owner, replace_checked
     from hfcore.records import template_to_record
 
     if not cache.parent.parent.is_dir():
         return
     content = {
         "digest": digest,
+        "code": versions(code),
         "templates": [
             {
                 "record": template_to_record(replace(entry.template, extra=EMPTY)),
@@ -309,6 +314,7 @@ def _keep(cache: Path, digest: str, entries: list[_Entry], problems: tuple[Probl
     }
     try:
         make_private_folder(cache.parent)
+        refuse_foreign_owner(cache.parent)
         replace_checked(cache, content)
     except HfcoreError:
         return  # the next call reads the files itself, as this one did
@@ -319,7 +325,7 @@ def _kept(cache: Path, digest: str, sources: tuple[_Source, ...]) -> TemplateSet
 
     try:
         content = read_checked(cache)
-        if not content or content["digest"] != digest:
+        if not content or content["digest"] != digest or content["code"] != versions(content["code"]):
             return None
         return TemplateSet(
             templates=tuple(_restored(content["templates"], sources)),

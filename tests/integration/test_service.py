@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from hfcore import hookimpl, lifecycle, standing
+from hfcore import hookimpl, lifecycle, standing, templates
 from hfcore.errors import (
     CapacityExceeded,
     CloudError,
@@ -568,6 +568,21 @@ def test_a_plug_in_that_loads_again_has_its_templates_at_the_next_call(
         patch.setattr("hfcore.plugins.import_module", mock.Mock(side_effect=OSError("too many open files")))
         assert not grid.open().available_templates()
     assert grid.open().available_templates()
+
+
+def test_templates_are_judged_anew_once_a_plug_in_s_code_has_changed_in_its_place(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "edited.py"
+    code.write_text("")
+    monkeypatch.setattr("hfcore.plugins.imported", lambda packages: (str(code),) if "hfcore" in packages else ())
+    assert grid.open().available_templates()
+    for text in ("some more", "less"):
+        code.write_text(text)
+        with mock.patch("hfcore.templates._parse", wraps=templates._parse) as parse:
+            grid.open().available_templates()
+            grid.open().available_templates()
+        assert parse.call_count == 1
 
 
 def test_an_interrupt_while_a_plug_in_is_imported_ends_the_call(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
