@@ -108,6 +108,10 @@ def _session(
     if not region:
         raise CloudError(as_fault("NoRegion", "no AWS region is set"))
     session, slimmed = Session(), frozenset[str]()
+    session.set_config_variable("region", region)  # botocore asks STS for a role's credentials: there,
+    session.set_default_client_config(
+        _config(settings, "patient")
+    )  # through this proxy, no longer than a call may take
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     try:
         if operations:

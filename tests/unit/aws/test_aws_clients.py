@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +150,43 @@ def test_the_credentials_come_from_ibm_s_file_and_the_proxy_from_the_settings(
 
     assert client._request_signer._credentials.access_key == "AKIAFROMFILE"
     assert client.meta.config.proxies == {"http": "http://proxy.example:3128", "https": "http://proxy.example:3128"}
+
+
+ROLE = """<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>
+<SecretAccessKey>key</SecretAccessKey><SessionToken>token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>
+</Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+
+
+def test_a_role_is_assumed_in_the_region_and_through_the_proxy_of_the_settings(
+    settings: Settings, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "config"
+    file.write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/grid\nsource_profile = own\n"
+        "[profile own]\naws_access_key_id = AKIAOWN\naws_secret_access_key = key\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path + self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(ROLE.encode())
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.handle_request, daemon=True).start()
+        chosen = replace(settings, proxy_host="127.0.0.1", proxy_port=proxy.server_port)
+        client = clients_of(chosen, clock)("ec2", "quick")
+
+    assert client._request_signer._credentials.access_key == "ASIAROLE"
+    assert client.meta.config.retries["total_max_attempts"] == 1
+    assert asked[0].startswith("http://sts.invalid/")
+    assert "/us-east-1/sts/" in asked[0]
 
 
 def test_a_credential_file_that_is_missing_is_named(settings: Settings, clock: Clock, tmp_path: Path) -> None:
