@@ -81,7 +81,10 @@ class FileMemory:
 
     def _read(self) -> dict[str, list[Any]]:
         found = read_checked(self._path)
-        return {key: entry for key, entry in found.items() if _is_entry(entry)} if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            _log("nothing is remembered: %s is missing, damaged or another user's", self._path)
+            return {}
+        return {key: entry for key, entry in found.items() if _is_entry(entry)}
 
 
 def _log(text: str, *arguments: object) -> None:
