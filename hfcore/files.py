@@ -8,8 +8,8 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from json import JSONDecodeError, dumps, loads
-from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from zlib import crc32
 
 from hfcore.errors import StoreLocked, StoreNotWritable, StoreUntrusted
@@ -48,6 +48,8 @@ _HINTS: Final = {
 }
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that can't sync a folder
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a pipe is opened at once, whoever is at its other end
+_AS_BYTES: Final = getattr(os, "O_BINARY", 0)
 _SECOND_PATIENCE: Final = 0.05  # part of a lock's time limit that is waited once it has passed
 _PAUSE: Final = 0.01  # the same however long one waits: who has waited longest must not look least often
 _LOCKED_BYTE: Final = 1 << 20  # Windows locks bytes, and a locked byte can't be read: the pid stands before it
@@ -84,7 +86,8 @@ def read_json(path: Path, parse: Callable[[str], T]) -> T:
         StoreUntrusted: The file is missing or unreadable, or `parse` does not understand it.
     """
     try:
-        return parse(path.read_bytes().decode())
+        with open_file(path) as file:
+            return parse(file.read().decode())
     except FileNotFoundError as error:
         raise untrusted(path, "is missing") from error
     except OSError as error:
@@ -94,6 +97,22 @@ def read_json(path: Path, parse: Callable[[str], T]) -> T:
         raise untrusted(path, f"{what}: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise untrusted(path, f"can't be understood: {error}") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to be read; a pipe in its place, which would be waited for, is refused.
+
+    Raises:
+        OSError: It can't be opened, or is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _AS_BYTES | _NO_WAIT)
+    mode = os.fstat(descriptor).st_mode
+    if S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def identity_of(path: Path) -> Identity:
@@ -182,11 +201,10 @@ def replace_checked(path: Path, value: object) -> None:
 def read_checked(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Give the value of a file of `replace_checked`; `None` where it is missing, damaged, or not this user's."""
     try:
-        found = path.stat()
-        foreign = sys.platform != "win32" and found.st_uid != os.geteuid()
-        if foreign or not S_ISREG(found.st_mode):  # a pipe would be waited for
-            return None
-        checksum, data = path.read_bytes().split(b"\n", 1)
+        with open_file(path) as file:
+            if sys.platform != "win32" and os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            checksum, data = file.read().split(b"\n", 1)
         return loads(data) if int(checksum) == crc32(data) else None
     except (OSError, ValueError, RecursionError):
         return None
@@ -263,7 +281,7 @@ def open_private(path: Path, flags: int) -> int:
     Raises:
         OSError: It can't be opened or made.
     """
-    descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
+    descriptor = os.open(path, flags | os.O_CREAT | _NO_WAIT, FILE_MODE)
     if sys.platform != "win32" and os.fstat(descriptor).st_mode & FILE_MODE != FILE_MODE:
         os.fchmod(descriptor, FILE_MODE)
     return descriptor
@@ -293,7 +311,7 @@ def find_lines(path: Path, part: bytes) -> list[bytes]:
         StoreUntrusted: The file can't be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return [line for line in file if part in line]
     except OSError as error:
         raise untrusted(path, f"can't be read: {error.strerror}") from error

@@ -76,7 +76,7 @@ def parse(text: str | bytes, source: str) -> Document:
     if not text.strip():
         return {}
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: not JSON: {error}") from None
     if is_too_deep(document):
@@ -84,6 +84,14 @@ def parse(text: str | bytes, source: str) -> Document:
     if not isinstance(document, dict):
         raise InputError(f"{source}: a JSON object is needed, not {_kind(document)}")
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Document:
+    """Refuse a key that stands twice: which of the two is meant can't be told."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key stands twice in one object: {', '.join(found)[:100]}")
+    return found
 
 
 def machines_wanted(document: Document) -> MachinesWanted:

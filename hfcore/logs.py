@@ -50,6 +50,7 @@ def open_log(settings: Settings, *, debug: bool = False) -> logging.Logger:
     if settings.trace_plugins:
         level = min(level, logging.INFO)
     _close()
+    logging.captureWarnings(capture=True)
     _attach(_LogFile(settings, level))
     logger.setLevel(level)
     if debug:
@@ -200,6 +201,7 @@ def _attach(handler: logging.Handler) -> None:
 
 
 def _close() -> None:
+    logging.captureWarnings(capture=False)
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, (_LogFile, _LogStderr))]:
         root.removeHandler(handler)

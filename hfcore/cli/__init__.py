@@ -25,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == [GROUP]:
+    if GROUP in arguments:
         gc.disable()  # the process is short: what it leaves in cycles is little, and goes with it
-        from hfcore.cli.hostfactory import parse_words, run
+        from hfcore.cli.hostfactory import parse_words, run, without_group
 
-        options = parse_words(arguments[1:])
+        options = parse_words(without_group(arguments, GROUP))
         if options is not None:
             code = run(options)
             gc.freeze()  # nor are they looked for at its end

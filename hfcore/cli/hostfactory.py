@@ -33,6 +33,7 @@ VERBS = (
 
 INPUT_OPTIONAL = frozenset({"getAvailableTemplates", "getReturnRequests"})
 STANDARD_INPUT = "-"
+_SHORT = "f:o:"
 _OPTIONS = ("file=", "data=", "provider=", "debug", "output=", "no-color")
 TEMPLATE_AND_COUNT = 2
 STANDARD_ERROR = 2
@@ -64,6 +65,15 @@ class VerbOptions:
     problem: str = ""
 
 
+def without_group(arguments: list[str], group: str) -> list[str]:
+    """Give the words of a verb, before whose group options may stand; of another command none."""
+    try:
+        _, rest = getopt.getopt(arguments, _SHORT, _OPTIONS)
+    except getopt.GetoptError:  # if it is a verb's, the caller is told by a document
+        return [word for word in arguments if word != group]
+    return [*arguments[: len(arguments) - len(rest)], *rest[1:]] if rest[:1] == [group] else []
+
+
 def parse_words(words: list[str]) -> VerbOptions | None:
     """Read `VERB [-f FILE] [--data JSON] [--provider NAME|DIR] [--debug] [WORD …]`; `None` leaves it to Typer.
 
@@ -74,7 +84,7 @@ def parse_words(words: list[str]) -> VerbOptions | None:
         return None
     os.environ.pop("POSIXLY_CORRECT", None)  # with it, getopt takes the options behind a verb for words
     try:
-        found, rest = getopt.gnu_getopt(words, "f:o:", _OPTIONS)
+        found, rest = getopt.gnu_getopt(words, _SHORT, _OPTIONS)
     except getopt.GetoptError as error:
         return VerbOptions(verb=verb, problem=error.msg)
     given = {"--file" if name == "-f" else name: value for name, value in found}

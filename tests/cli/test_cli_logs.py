@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,13 @@ def test_warnings_of_libraries_and_plugins_are_logged_instead_of_printed(
 ) -> None:
     open_log(settings(tmp_path))
     logging.getLogger("hfcore_aws_asg").warning("from a plug-in")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        open_log(settings(tmp_path))
+        warnings.warn("out of date", stacklevel=1)
     logging.getLogger("botocore").debug("with headers and all")
     assert "from a plug-in" in log_of(tmp_path)
+    assert "out of date" in log_of(tmp_path)
     assert "headers" not in log_of(tmp_path)
     assert capfd.readouterr().err == ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfcore.cli import hostfactory
+from hfcore.cli import hostfactory, main
 from hfcore.cli.app import run as run_application
 from hfcore.cli.hostfactory import VERBS, VerbOptions, parse_words
 
@@ -57,6 +57,21 @@ def test_every_option_means_the_same_on_both_ways(
 def test_options_behind_a_verb_are_options_where_posix_wants_them_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSIXLY_CORRECT", "1")
     assert parse_words(["getReturnRequests", "-f", "in.json"]) == VerbOptions(verb="getReturnRequests", file="in.json")
+
+
+@pytest.mark.parametrize(
+    "before", [["--debug"], ["--provider", "aws inst"], ["--provider=hostfactory", "-o", "json"]], ids=" ".join
+)
+def test_options_before_the_group_are_those_of_the_verb(before: list[str], through_typer: list[VerbOptions]) -> None:
+    assert main([*before, "hostfactory", "getRequestStatus", "req-1"]) == 0
+    assert through_typer == [parse_words(["getRequestStatus", "req-1", *before])]
+
+
+def test_what_is_wrong_before_the_group_is_told_by_a_document_too(through_typer: list[VerbOptions]) -> None:
+    assert main(["--no-color", "hostfactory", "getRequestStatus", "--bogus"]) == 0
+    assert main(["--bogus", "hostfactory", "getRequestStatus"]) == 0
+    assert all("bogus" in one.problem for one in through_typer)
+    assert len(through_typer) == 2
 
 
 @pytest.mark.parametrize("words", [["--nonsense"], ["-f"], ["-x", "in.json"], ["--provider"]], ids=" ".join)

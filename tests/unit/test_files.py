@@ -350,3 +350,17 @@ def test_a_checked_file_of_another_user_is_as_good_as_none(tmp_path: Path, monke
     assert read_checked(tmp_path / "kept") == {"a": 1}
     monkeypatch.setattr("os.geteuid", lambda: 4711)
     assert read_checked(tmp_path / "kept") is None
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "storage.json"
+    os.mkfifo(pipe)
+    with pytest.raises(StoreUntrusted, match="Not a regular file"):
+        files.read_json(pipe, str)
+    with pytest.raises(StoreUntrusted, match="Not a regular file"):
+        files.find_lines(pipe, b"")
+    with pytest.raises(OSError, match="No such device"):
+        files.open_private(pipe, os.O_WRONLY | os.O_APPEND)
+    assert files.read_checked(pipe) is None
+    with pytest.raises(StoreUntrusted, match="Is a directory"):
+        files.read_json(tmp_path, str)

@@ -57,6 +57,8 @@ def test_a_byte_order_mark_is_no_fault() -> None:
         (b"\xff\xfe\xfa", "not JSON"),
         ("[" * 200_000, "not JSON"),
         ('{"a": ' + "1" * 5000 + "}", "not JSON"),
+        ('{"template": {"templateId": "a"}, "template": {"templateId": "b"}}', "a key stands twice"),
+        ('{"machines": [{"name": "a", "name": "b"}]}', "a key stands twice"),
         ("[]", "an object is needed, not a list"),
         ("null", "an object is needed, not nothing"),
         ("true", "an object is needed, not true or false"),
@@ -64,7 +66,7 @@ def test_a_byte_order_mark_is_no_fault() -> None:
         ('"x"', "an object is needed, not a text"),
         (b" " * (wire.MOST_BYTES + 1), "larger than 16 MiB"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_what_is_no_json_object_is_refused_with_the_file_and_the_reason(text: str | bytes, why: str) -> None:
     with pytest.raises(InputError) as caught:
