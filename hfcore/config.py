@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hfcore.bounds import MOST_BYTES, MOST_DEPTH, is_too_deep
 from hfcore.errors import ConfigError
-from hfcore.files import open_file
 from hfcore.models import EMPTY
 
 if TYPE_CHECKING:
@@ -424,6 +423,8 @@ def _ibm_file(folders: Folders) -> Path | None:
 
 def read_file(path: Path) -> bytes:
     """Read a file of the conf folder; one that can't be read, or is far too large, is a `ConfigError`."""
+    from hfcore.files import open_file
+
     try:
         with open_file(path) as file:
             data = file.read(MOST_BYTES + 1)

@@ -92,7 +92,16 @@ def test_the_wheels_hold_what_they_must_and_an_empty_environment_takes_them_and_
     sources = [new_plugin(environment, tmp_path, *words) for words in (["Acme"], ["Widget", "--cloud", "widget"])]
     sources += [ROOT / "examples" / "hfcore-local", ROOT / "examples" / "hfcore-eventlog"]
     install(environment, sources, tmp_path / "wheels")
-    assert active(environment) == ["Acme", "ASG", "EC2Fleet", "Local", "RunInstances", "SpotFleet", "Widget"]
+    assert active(environment) == [
+        "Acme",
+        "ASG",
+        "EC2Fleet",
+        "Local",
+        "RunInstances",
+        "SpotFleet",
+        "Widget",
+        "eventlog",
+    ]
     tests = [source / "tests" for source in sources]
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error")
     told = run(environment / "python", "-m", "pytest", *options, f"--rootdir={tmp_path}", *tests)

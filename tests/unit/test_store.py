@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
+from hfcore import files
 from hfcore.archive import encode_entry
 from hfcore.errors import StoreError, StoreLocked, StoreNotWritable, StoreUntrusted
 from hfcore.lastwrite import is_last_written
@@ -355,17 +356,17 @@ def test_a_file_is_read_at_most_once_and_machines_only_if_asked_for(
 ) -> None:
     read: list[str] = []
     written: list[str] = []
-    read_bytes, replace_one = Path.read_bytes, os.replace
+    open_one, replace_one = files.open_file, os.replace
 
-    def count_read(path: Path) -> bytes:
+    def count_read(path: Path) -> BinaryIO:
         read.append(path.name)
-        return read_bytes(path)
+        return open_one(path)
 
     def count_written(old: Path, new: Path) -> None:
         written.append(new.name)
         replace_one(old, new)
 
-    monkeypatch.setattr(Path, "read_bytes", count_read)
+    monkeypatch.setattr(files, "open_file", count_read)
     monkeypatch.setattr(os, "replace", count_written)
     filled.read().requests()
     assert read == ["storage.json"]
