@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -387,10 +388,41 @@ class LooksWithState(FakeProvider):
         return tuple(replace(one, request_id=its.request_id) for one, its in zip(found, self.looked_at, strict=False))
 
 
+class LooksAtThree(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return found[:3] + tuple(replace(one, instances=()) for one in found[3:])
+
+
+class ListsOneRequest(FakeProvider):
+    @hookimpl
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        found = super().owned_resources(context)
+        return tuple(one for one in found if one.request_id == found[0].request_id)
+
+
+class PrintsSecrets(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        sys.stdout.write(f"starts with {template.user_data}")
+        return super().provision(request, context)
+
+
+class StopsWhatIsFulfilled(FakeProvider):
+    @hookimpl
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        super().stop_launching(tuple(one for one in requests if len(one.machine_ids) >= one.target), context)
+        return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
-        return FakeCloud(run_after=1, refills=self.provider in (RefillsAfterFreeze, FreezesOnlyFirst))
+        return FakeCloud(run_after=1, refills=self.provider in REFILLING)
+
+
+REFILLING = (RefillsAfterFreeze, FreezesOnlyFirst, StopsWhatIsFulfilled)
 
 
 class TestLeaks(Contract):
@@ -559,3 +591,19 @@ class TestTellsSecretsWhenRefused(Contract):
 
 class TestLooksWithState(Contract):
     provider = LooksWithState
+
+
+class TestLooksAtThree(Contract):
+    provider = LooksAtThree
+
+
+class TestListsOneRequest(Contract):
+    provider = ListsOneRequest
+
+
+class TestPrintsSecrets(Contract):
+    provider = PrintsSecrets
+
+
+class TestStopsWhatIsFulfilled(Contract):
+    provider = StopsWhatIsFulfilled

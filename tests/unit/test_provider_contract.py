@@ -71,6 +71,10 @@ NOTICED = {
     "WritesSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
     "TellsSecretsWhenRefused": "no_secret_gets_into_a_result_a_file_or_a_log",
     "LooksWithState": "several_threads_may_launch_and_look_at_once",
+    "LooksAtThree": "many_requests_are_looked_at_together",
+    "ListsOneRequest": "what_is_ours_is_listed_until_it_is_gone",
+    "PrintsSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
+    "StopsWhatIsFulfilled": "an_open_request_that_is_stopped_gets_nothing_more",
     "CountsOn": "the_calls_are_no_more_than_it_says",
     "HasState": "several_threads_may_launch_and_look_at_once",
 }
