@@ -122,11 +122,12 @@ class Provider:
     def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
         """Call the hook of this name."""
         result = self._call("provision", request=request, template=template, context=context)
-        return self._checked("provision", result, Provisioned)
+        return self._own("provision", self._checked("provision", result, Provisioned), (request,))
 
     def advance(self, requests: tuple[Request, ...], context: Context) -> tuple[Provisioned, ...]:
         """Call the hook of this name."""
-        return self._several("advance", Provisioned, requests=requests, context=context)
+        made = self._several("advance", Provisioned, requests=requests, context=context)
+        return tuple(self._own("advance", one, requests) for one in made)
 
     def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
         """Call the hook of this name; each request gets its answer."""
@@ -213,10 +214,7 @@ class Provider:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the plug-in's boundary: what it raises is its own fault, said once
-            raise PluginCallError(
-                f"{self._culprit(hook)} raised {_raised(error, self.candidate)}",
-                hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
-            ) from error
+            raise self._at_fault(hook, f"raised {_raised(error, self.candidate)}") from error
 
     def _several(self, hook: str, kind: type[T], **arguments: object) -> tuple[T, ...]:
         result = self._call(hook, **arguments)
@@ -224,24 +222,32 @@ class Provider:
             return ()
         return tuple(self._checked(hook, item, kind) for item in self._checked(hook, result, tuple))
 
+    def _own(self, hook: str, made: Provisioned, requests: tuple[Request, ...]) -> Provisioned:
+        if made.request_id in (asked := [one.request_id for one in requests]):
+            return made
+        raise self._at_fault(hook, f"answered for {made.request_id}, and was asked for {asked}")
+
     def _one_each(self, hook: str, kind: type[T], requests: tuple[Request, ...], context: Context) -> tuple[T, ...]:
         results = self._several(hook, kind, requests=requests, context=context)
         asked = sorted(request.request_id for request in requests)
         answered = sorted(cast("Any", result).request_id for result in results)
         if asked != answered:
-            raise PluginCallError(
-                f"{self._culprit(hook)} answered for {answered}, and was asked for {asked}",
-                hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
-            )
+            raise self._at_fault(hook, f"answered for {answered}, and was asked for {asked}")
         return results
 
     def _checked(self, hook: str, result: object, kind: type[T]) -> T:
-        if isinstance(result, kind):
-            return result
-        raise PluginCallError(
-            f"{self._culprit(hook)} returned {word(type(result).__name__)}, expected {kind.__name__}",
-            hint=f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}",
-        )
+        from hfcore.hooktypes import CHECKED, misfit
+
+        wrong = "" if isinstance(result, kind) else word(type(result).__name__)
+        if not wrong and isinstance(result, CHECKED) and (unfit := misfit(result)):
+            wrong = f"{kind.__name__} whose {unfit}"
+        if not wrong:
+            return cast("T", result)
+        raise self._at_fault(hook, f"returned {wrong}, expected {kind.__name__}")
+
+    def _at_fault(self, hook: str, what: str) -> PluginCallError:
+        hint = f"this is a fault of the plug-in: report it to the makers of {self.candidate.distribution}"
+        return PluginCallError(f"{self._culprit(hook)} {what}", hint=hint)
 
     def _culprit(self, hook: str) -> str:
         return f"plug-in {self.name} ({self.candidate.distribution} {self.candidate.version}): {hook}()"

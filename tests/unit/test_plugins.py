@@ -20,7 +20,7 @@ from hfcore.environment import fingerprint
 from hfcore.errors import CloudError, PluginCallError, PluginUnusable, UnknownProvider
 from hfcore.hookspecs import HOOK_VERSION, REQUIRED
 from hfcore.memory import FileMemory
-from hfcore.models import Event, Fault, Outcome, Request, RequestStatus, Template
+from hfcore.models import Discovery, Event, Fault, Instance, Outcome, Provisioned, Request, RequestStatus, Template
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider, installed
 from hfcore.testing import FakeCloud, FakeProvider
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("hfcore.test")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 REQUEST = Request(request_id="req-1", status=RequestStatus.IN_PROGRESS, created_at=NOW)
+INSTANCE: Any = Instance(instance_id="i-1")
 EVENT = Event(name="request.created", at=NOW, request_id="req-1")
 CONTEXT: Any = SimpleNamespace(region="", clock=SimpleNamespace(now=lambda: NOW))  # all that is looked at here
 
@@ -469,6 +470,38 @@ def test_an_answer_for_a_request_that_was_not_asked_for_is_the_plug_ins_fault(
     cloud.answer("cleanup", (Outcome(request_id="req-1", done=True), Outcome(request_id="req-2", done=True)))
     with pytest.raises(PluginCallError, match="req-2"):
         provider.cleanup((REQUEST,), CONTEXT)
+
+
+def test_what_was_made_for_a_request_that_was_not_asked_for_is_the_plug_ins_fault(
+    provider: Provider, cloud: FakeCloud, write: Write
+) -> None:
+    cloud.answer("advance", (Provisioned(request_id="req-2"),))
+    other = plugins(write("Good", "@hookimpl\ndef provision(request): return Provisioned(request_id='req-2')"))
+    for made_by, hook in ((provider, "advance"), (other.provider("Good"), "provision")):
+        with pytest.raises(PluginCallError, match=r"answered for req-2, and was asked for \['req-1'\]"):
+            CALLS[hook](made_by)
+
+
+@pytest.mark.parametrize(
+    ("told", "fields"),
+    [
+        ("resource_ids has int", {"resource_ids": (1,)}),
+        ("instances has str", {"instances": ("i-1",)}),
+        ("instances: private_ip is NoneType", {"instances": (replace(INSTANCE, private_ip=None),)}),
+        ("faults is NoneType", {"faults": None}),
+        ("observed_at has no time zone", {"observed_at": NOW.replace(tzinfo=None)}),
+        ("fulfilled is str", {"fulfilled": "1"}),
+    ],
+)
+def test_a_result_whose_field_the_store_could_not_read_back_is_the_plug_ins_fault(
+    provider: Provider, cloud: FakeCloud, told: str, fields: dict[str, Any]
+) -> None:
+    found: Any = Discovery(request_id="req-1", observed_at=NOW)
+    made: Any = Provisioned(request_id="req-1")
+    hook = "advance" if "resource_ids" in fields else "discover_instances"
+    cloud.answer(hook, (replace(made if hook == "advance" else found, **fields),))
+    with pytest.raises(PluginCallError, match=f"whose {told}, expected"):
+        CALLS[hook](provider)
 
 
 def test_optional_hooks_that_are_not_there_give_nothing(write: Write) -> None:

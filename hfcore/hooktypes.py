@@ -1,0 +1,63 @@
+"""Own whether what a hook gives has the types of its model, to its last field: what does not is never stored.
+
+One text that is none, stored, would make the whole store unreadable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from hfcore.models import Discovery, Fault, FaultKind, Instance, MachineStatus, Outcome, Provisioned, Reclaim
+
+_KINDS: Final[dict[str, Any]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "datetime": datetime,
+    "MachineStatus": MachineStatus,
+    "FaultKind": FaultKind,
+    "Mapping[str, Any]": Mapping,
+    "Mapping[str, str]": Mapping,
+    "tuple[str, ...]": (tuple, list),
+    "tuple[Fault, ...]": (tuple, list),
+    "tuple[Instance, ...]": (tuple, list),
+    "frozenset[str]": frozenset,
+}
+_INSIDE: Final = {"tuple[Fault, ...]": Fault, "tuple[Instance, ...]": Instance}
+_TEXTS: Final = {"tuple[str, ...]", "frozenset[str]"}
+CHECKED: Final = (Discovery, Outcome, Provisioned, Reclaim)
+"""The results that are stored."""
+
+
+def misfit(value: Any) -> str:  # noqa: ANN401 - a dataclass, as is what it has inside
+    """Say which field of a result is not of its type, and of which it is, without its value; empty if all fit."""
+    for name, kind, optional, inside in _rows(value.__class__):
+        one = getattr(value, name)
+        if one is None and optional:
+            continue
+        if not isinstance(one, kind):
+            return f"{name} is {type(one).__name__}"
+        if kind is datetime and one.tzinfo is None:
+            return f"{name} has no time zone"
+        for each in one if inside else ():
+            if not isinstance(each, inside):
+                return f"{name} has {type(each).__name__}"
+            if inside is not str and (told := misfit(each)):
+                return f"{name}: {told}"
+    return ""
+
+
+@cache
+def _rows(model: type[Any]) -> tuple[tuple[str, Any, bool, Any], ...]:
+    """Give of each field its name, type, whether it may be None, and the type of what it has inside."""
+    rows = []
+    for one in fields(model):
+        told = str(one.type).removesuffix(" | None")
+        inside = str if told in _TEXTS else _INSIDE.get(told)
+        rows.append((one.name, _KINDS[told], told != one.type, inside))
+    return tuple(rows)
