@@ -452,7 +452,8 @@ class Plugins:
             manager.register(module, name=row.name)
         except BaseException as error:  # a broken observer harms nothing
             self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
-            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=told(error))
+            reason = _first_line(error) if isinstance(error, pluggy.PluginValidationError) else told(error)
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=reason)
         return PluginRecord(candidate=row, status=PluginStatus.ACTIVE, hooks=("on_event",))
 
     def _new_manager(self) -> pluggy.PluginManager:

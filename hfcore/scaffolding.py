@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -89,7 +90,7 @@ def _write_whole(folder: Path, files: Mapping[str, str]) -> None:
     """Write a new folder beside its place, with those above it that are not there either, and move it there whole."""
     if folder.is_symlink() or folder.exists():
         raise FileExistsError(folder)
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))  # `resolve` raises RuntimeError for links that are a loop
     above = next(one for one in place.parents if one.exists())
     top = place.relative_to(above).parts[0]
     with TemporaryDirectory(prefix=".hfcore-new-", dir=above) as beside:

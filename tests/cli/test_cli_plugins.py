@@ -39,11 +39,17 @@ OBSERVER = "from hfcore.hookspecs import hookimpl\n@hookimpl\ndef on_event(event
 def test_an_observer_is_a_row_too_and_one_that_cannot_be_used_has_its_reason(
     cli: Callable[..., Any], install: Callable[..., None], good: str
 ) -> None:
-    for name, code in (("Watch", OBSERVER), ("Deaf", OBSERVER.replace("on_event", "event"))):
+    greedy = OBSERVER.replace("(event)", "(event, context)")
+    for name, code in (("Watch", OBSERVER), ("Deaf", OBSERVER.replace("on_event", "event")), ("Greedy", greedy)):
         install(code, name=name, distribution=f"hfcore-{name.lower()}", group="hfcore.observers")
     found = {item["name"]: item for item in cli("plugins", "list").items if item["group"] == "hfcore.observers"}
-    assert {name: item["status"] for name, item in found.items()} == {"Watch": "active", "Deaf": "failed"}
+    assert {name: item["status"] for name, item in found.items()} == {
+        "Watch": "active",
+        "Deaf": "failed",
+        "Greedy": "failed",
+    }
     assert "on_event" in found["Deaf"]["reason"]
+    assert "context" in found["Greedy"]["reason"]
     assert "observer: told of" in cli("plugins", "list", "--output", "table").out
     assert cli("plugins", "show", "watch").items[0]["hooks"] == ["on_event"]
     assert [cli("plugins", "check", name).code for name in ("Watch", "Deaf")] == [0, ExitCode.PLUGIN]
@@ -187,8 +193,13 @@ def test_a_new_plugin_overwrites_nothing_and_needs_a_name(
 
 @pytest.mark.parametrize(
     ("folder", "why"),
-    [("file/below", "Not a directory"), ("n" * 300, "File name too long"), ("a/b", "No space left on device")],
-    ids=["below a file", "too long", "full disk"],
+    [
+        ("file/below", "Not a directory"),
+        ("loop/below", "Not a directory"),
+        ("n" * 300, "File name too long"),
+        ("a/b", "No space left on device"),
+    ],
+    ids=["below a file", "below a loop of links", "too long", "full disk"],
 )
 def test_a_new_plugin_that_cannot_be_written_says_why_and_leaves_nothing(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, why: str
@@ -196,16 +207,17 @@ def test_a_new_plugin_that_cannot_be_written_says_why_and_leaves_nothing(
     written = Path.write_text
 
     def write(path: Path, *given: str) -> int:
-        if path.name == "README.md":
+        if path.name == "README.md" and folder == "a/b":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(path, *given)
 
     (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr(Path, "write_text", write)
     told = cli("plugins", "new", "Acme", "--folder", folder).err
     assert "error[HF1001]" in told
     assert f"can't be made: {why}" in told
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "loop"}
 
 
 def test_a_new_plugin_takes_no_name_that_is_taken(cli: Callable[..., Any], good: str, tmp_path: Path) -> None:
