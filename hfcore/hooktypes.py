@@ -9,28 +9,31 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
+from math import isfinite
 from typing import Any, Final
 
-from hfcore.models import Discovery, Fault, FaultKind, Instance, MachineStatus, Outcome, Provisioned, Reclaim
+from hfcore.models import Discovery, Fault, FaultKind, Instance, MachineStatus, Outcome, Provisioned, Reclaim, Released
 
+_NUMBER: Final = (int, float)
 _KINDS: Final[dict[str, Any]] = {
     "str": str,
     "int": int,
-    "float": (int, float),
+    "float": _NUMBER,
     "bool": bool,
     "datetime": datetime,
     "MachineStatus": MachineStatus,
     "FaultKind": FaultKind,
     "Mapping[str, Any]": Mapping,
     "Mapping[str, str]": Mapping,
+    "Mapping[str, Fault]": Mapping,
     "tuple[str, ...]": (tuple, list),
     "tuple[Fault, ...]": (tuple, list),
     "tuple[Instance, ...]": (tuple, list),
-    "frozenset[str]": frozenset,
+    "frozenset[str]": (frozenset, set),
 }
 _INSIDE: Final = {"tuple[Fault, ...]": Fault, "tuple[Instance, ...]": Instance}
 _TEXTS: Final = {"tuple[str, ...]", "frozenset[str]"}
-CHECKED: Final = (Discovery, Outcome, Provisioned, Reclaim)
+CHECKED: Final = (Discovery, Outcome, Provisioned, Reclaim, Released)
 """The results that are stored."""
 
 
@@ -40,16 +43,24 @@ def misfit(value: Any) -> str:  # noqa: ANN401 - a dataclass, as is what it has 
         one = getattr(value, name)
         if one is None and optional:
             continue
-        if not isinstance(one, kind):
-            return f"{name} is {type(one).__name__}"
-        if kind is datetime and one.tzinfo is None:
-            return f"{name} has no time zone"
+        if wrong := _wrong(name, kind, one):
+            return f"{name} {wrong}"
         for each in one if inside else ():
             if not isinstance(each, inside):
                 return f"{name} has {type(each).__name__}"
             if inside is not str and (told := misfit(each)):
                 return f"{name}: {told}"
     return ""
+
+
+def _wrong(name: str, kind: Any, value: Any) -> str:  # noqa: ANN401 - a class or several; whatever a hook gives
+    if not isinstance(value, kind):
+        return f"is {type(value).__name__}"
+    if kind is datetime and value.tzinfo is None:
+        return "has no time zone"
+    if kind is _NUMBER and not isfinite(value):
+        return "is not finite"
+    return "is empty" if name == "instance_id" and not value else ""  # nobody could return it
 
 
 @cache

@@ -20,7 +20,18 @@ from hfcore.environment import fingerprint
 from hfcore.errors import CloudError, PluginCallError, PluginUnusable, UnknownProvider
 from hfcore.hookspecs import HOOK_VERSION, REQUIRED
 from hfcore.memory import FileMemory
-from hfcore.models import Discovery, Event, Fault, Instance, Outcome, Provisioned, Request, RequestStatus, Template
+from hfcore.models import (
+    Discovery,
+    Event,
+    Fault,
+    Instance,
+    Outcome,
+    Provisioned,
+    Released,
+    Request,
+    RequestStatus,
+    Template,
+)
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider, installed
 from hfcore.testing import FakeCloud, FakeProvider
 
@@ -482,6 +493,13 @@ def test_what_was_made_for_a_request_that_was_not_asked_for_is_the_plug_ins_faul
             CALLS[hook](made_by)
 
 
+RIGHT: dict[str, Any] = {
+    "discover_instances": Discovery(request_id="req-1", observed_at=NOW),
+    "advance": Provisioned(request_id="req-1"),
+    "release_instances": Released(request_id="req-1", ending=frozenset()),
+}
+
+
 @pytest.mark.parametrize(
     ("told", "fields"),
     [
@@ -491,15 +509,16 @@ def test_what_was_made_for_a_request_that_was_not_asked_for_is_the_plug_ins_faul
         ("faults is NoneType", {"faults": None}),
         ("observed_at has no time zone", {"observed_at": NOW.replace(tzinfo=None)}),
         ("fulfilled is str", {"fulfilled": "1"}),
+        ("fulfilled is not finite", {"fulfilled": float("nan")}),
+        ("instances: instance_id is empty", {"instances": (replace(INSTANCE, instance_id=""),)}),
+        ("ending is list", {"ending": ["i-1"]}),
     ],
 )
 def test_a_result_whose_field_the_store_could_not_read_back_is_the_plug_ins_fault(
     provider: Provider, cloud: FakeCloud, told: str, fields: dict[str, Any]
 ) -> None:
-    found: Any = Discovery(request_id="req-1", observed_at=NOW)
-    made: Any = Provisioned(request_id="req-1")
-    hook = "advance" if "resource_ids" in fields else "discover_instances"
-    cloud.answer(hook, (replace(made if hook == "advance" else found, **fields),))
+    hook, right = next((hook, right) for hook, right in RIGHT.items() if fields.keys() <= {*right.__slots__})
+    cloud.answer(hook, (replace(right, **fields),))
     with pytest.raises(PluginCallError, match=f"whose {told}, expected"):
         CALLS[hook](provider)
 
