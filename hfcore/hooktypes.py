@@ -12,6 +12,7 @@ from functools import cache
 from math import isfinite
 from typing import Any, Final
 
+from hfcore.errors import word
 from hfcore.models import Discovery, Fault, FaultKind, Instance, MachineStatus, Outcome, Provisioned, Reclaim, Released
 
 _NUMBER: Final = (int, float)
@@ -47,7 +48,7 @@ def misfit(value: Any) -> str:  # noqa: ANN401 - a dataclass, as is what it has 
             return f"{name} {wrong}"
         for each in one if inside else ():
             if not isinstance(each, inside):
-                return f"{name} has {type(each).__name__}"
+                return f"{name} has {word(type(each).__name__)}"
             if inside is not str and (told := misfit(each)):
                 return f"{name}: {told}"
     return ""
@@ -55,7 +56,7 @@ def misfit(value: Any) -> str:  # noqa: ANN401 - a dataclass, as is what it has 
 
 def _wrong(name: str, kind: Any, value: Any) -> str:  # noqa: ANN401 - a class or several; whatever a hook gives
     if not isinstance(value, kind):
-        return f"is {type(value).__name__}"
+        return f"is {word(type(value).__name__)}"
     if kind is datetime and value.tzinfo is None:
         return "has no time zone"
     if kind is _NUMBER and not isfinite(value):
