@@ -6,10 +6,12 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from hfcore.context import noted
 from hfcore.errors import CloudError
 from hfcore.hookspecs import hookimpl
 from hfcore.models import (
@@ -388,13 +390,6 @@ class LooksWithState(FakeProvider):
         return tuple(replace(one, request_id=its.request_id) for one, its in zip(found, self.looked_at, strict=False))
 
 
-class LooksAtThree(FakeProvider):
-    @hookimpl
-    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
-        found = super().discover_instances(requests, context)
-        return found[:3] + tuple(replace(one, instances=()) for one in found[3:])
-
-
 class ListsOneRequest(FakeProvider):
     @hookimpl
     def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
@@ -416,13 +411,98 @@ class StopsWhatIsFulfilled(FakeProvider):
         return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
 
 
+class GlobalState(FakeProvider):
+    """Keeps in itself what it works on, for so short a time that no other thread comes in between."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        self.now = request
+        return super().provision(self.now, context)
+
+
+class UmbrellaStep(FakeProvider):
+    """Has one step for all that a request's machines are ended by."""
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        for one in releases:
+            ids = [machine.instance_id for machine in one.machines]
+            step = context.journal.begin(one.request.request_id, "end", "fake:End", {"ids": ids})
+            if step.outcome is None:
+                self.cloud.end(one.request.request_id, *set(self.cloud.standing()).intersection(ids))
+                context.journal.done(step, {})
+        return tuple(
+            Released(request_id=one.request.request_id, ending=frozenset(m.instance_id for m in one.machines))
+            for one in releases
+        )
+
+
+class DoubleSameRequest(FakeProvider):
+    """Takes the releases of a call by their request, of which each can have several."""
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        theirs = {one.request.request_id: one for one in releases}
+        return super().release_instances(tuple(theirs.values()), context)
+
+
+class DropsFromFourthOn(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return found[:3] + tuple(replace(one, instances=()) for one in found[3:])
+
+    @hookimpl
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        super().stop_launching(requests[:3], context)
+        return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
+
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        later = tuple(replace(one, machines=()) for one in releases[3:])
+        return super().release_instances(releases[:3] + later, context)
+
+    @hookimpl
+    def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        done = super().cleanup(requests[:3], context)
+        return done + tuple(Outcome(request_id=one.request_id, done=True) for one in requests[3:])
+
+
+class CleansUpMachines(FakeProvider):
+    """Ends what still runs, so that the group can be removed."""
+
+    @hookimpl
+    def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        for one in requests:
+            group = self.cloud.groups.get(one.request_id)
+            for key in set(self.cloud.living()).intersection(group.instance_ids if group else ()):
+                with noted(context, one.request_id, f"end-{key}", "fake:End", {}):
+                    self.cloud.end(one.request_id, key)
+        return super().cleanup(requests, context)
+
+
+class TellsAllReclaims(FakeProvider):
+    """Tells of every machine that is taken back, asked for or not."""
+
+    @hookimpl
+    def reclaimed_instances(self) -> tuple[Reclaim, ...]:
+        return tuple(self.cloud.reclaims.values())
+
+
+class LooksByItsOwnClock(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, observed_at=datetime.now(UTC)) for one in found)
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
         return FakeCloud(run_after=1, refills=self.provider in REFILLING)
 
 
-REFILLING = (RefillsAfterFreeze, FreezesOnlyFirst, StopsWhatIsFulfilled)
+REFILLING = (RefillsAfterFreeze, FreezesOnlyFirst, StopsWhatIsFulfilled, DropsFromFourthOn)
 
 
 class TestLeaks(Contract):
@@ -593,10 +673,6 @@ class TestLooksWithState(Contract):
     provider = LooksWithState
 
 
-class TestLooksAtThree(Contract):
-    provider = LooksAtThree
-
-
 class TestListsOneRequest(Contract):
     provider = ListsOneRequest
 
@@ -607,3 +683,31 @@ class TestPrintsSecrets(Contract):
 
 class TestStopsWhatIsFulfilled(Contract):
     provider = StopsWhatIsFulfilled
+
+
+class TestGlobalState(Contract):
+    provider = GlobalState
+
+
+class TestUmbrellaStep(Contract):
+    provider = UmbrellaStep
+
+
+class TestDoubleSameRequest(Contract):
+    provider = DoubleSameRequest
+
+
+class TestDropsFromFourthOn(Contract):
+    provider = DropsFromFourthOn
+
+
+class TestCleansUpMachines(Contract):
+    provider = CleansUpMachines
+
+
+class TestTellsAllReclaims(Contract):
+    provider = TellsAllReclaims
+
+
+class TestLooksByItsOwnClock(Contract):
+    provider = LooksByItsOwnClock

@@ -36,6 +36,12 @@ MEANT = {
         "an_open_request_that_is_stopped_gets_nothing_more",
         "what_is_stopped_fills_nothing_up_and_keeps_what_runs",
     },
+    "DropsFromFourthOn": {
+        "a_clean_up_leaves_nothing_and_may_be_repeated",
+        "exactly_these_machines_are_released",
+        "many_requests_are_looked_at_together",
+        "what_is_stopped_fills_nothing_up_and_keeps_what_runs",
+    },
     "Overrides": {"no_test_of_the_contract_is_overridden_without_a_reason"},
 }
 """By the broken provider, in which way it is named for: the tests that it fails."""
@@ -71,7 +77,12 @@ NOTICED = {
     "WritesSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
     "TellsSecretsWhenRefused": "no_secret_gets_into_a_result_a_file_or_a_log",
     "LooksWithState": "several_threads_may_launch_and_look_at_once",
-    "LooksAtThree": "many_requests_are_looked_at_together",
+    "GlobalState": "several_threads_may_launch_and_look_at_once",
+    "UmbrellaStep": "several_returns_of_one_request_are_all_done",
+    "DoubleSameRequest": "several_returns_of_one_request_are_all_done",
+    "CleansUpMachines": "a_clean_up_leaves_nothing_and_may_be_repeated",
+    "TellsAllReclaims": "what_the_cloud_takes_back_is_told",
+    "LooksByItsOwnClock": "a_death_at_any_step_of_a_launch_is_gone_on_with",
     "ListsOneRequest": "what_is_ours_is_listed_until_it_is_gone",
     "PrintsSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
     "StopsWhatIsFulfilled": "an_open_request_that_is_stopped_gets_nothing_more",
