@@ -83,6 +83,8 @@ def test_lookups_know_what_there_is_and_say_what_is_not(cloud: Cloud, refused: R
     found = cloud.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
     assert [(one["GroupId"], one["VpcId"]) for one in found] == [(group, region.vpc_id)]
     assert cloud.ec2.describe_key_pairs(KeyNames=["grid"])["KeyPairs"][0]["KeyName"] == "grid"
+    assert group in {one["GroupId"] for one in cloud.ec2.describe_security_groups()["SecurityGroups"]}
+    assert "grid" in {one["KeyName"] for one in cloud.ec2.describe_key_pairs()["KeyPairs"]}
     assert cloud.ec2.describe_placement_groups(GroupNames=["close"])["PlacementGroups"][0]["State"] == "available"
     assert iam.get_instance_profile(InstanceProfileName="worker")["InstanceProfile"]["Roles"][0]["RoleName"] == "worker"
     assert refused(cloud.ec2.describe_security_groups, GroupIds=["sg-00000000"]) == "InvalidGroup.NotFound"

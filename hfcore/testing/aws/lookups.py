@@ -17,33 +17,34 @@ MOST_MESSAGES = 10
 
 
 def describe_key_pairs(region: Region, params: Params) -> Params:
-    """DescribeKeyPairs, by names; one that is not there fails the whole call."""
-    for name in params["KeyNames"]:
+    """DescribeKeyPairs, all or by names; one that is not there fails the whole call."""
+    names = params.get("KeyNames", [*region.key_pairs])
+    for name in names:
         if name not in region.key_pairs:
             raise AwsError("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
-    return {"KeyPairs": [{"KeyName": name} for name in params["KeyNames"]]}
+    return {"KeyPairs": [{"KeyName": name} for name in names]}
 
 
 def describe_security_groups(region: Region, params: Params) -> Params:
-    """DescribeSecurityGroups, by ids; one that is not there fails the whole call."""
-    found = [
-        (one, find(region.security_groups, one, r"sg-[0-9a-f]{8,17}", "InvalidGroup")) for one in params["GroupIds"]
-    ]
+    """DescribeSecurityGroups, all or by ids; one that is not there fails the whole call."""
+    ids = params.get("GroupIds", [*region.security_groups])
+    found = [(one, find(region.security_groups, one, r"sg-[0-9a-f]{8,17}", "InvalidGroup")) for one in ids]
     return {"SecurityGroups": [{"GroupId": one, "GroupName": name, "VpcId": region.vpc_id} for one, name in found]}
 
 
 def describe_placement_groups(region: Region, params: Params) -> Params:
-    """DescribePlacementGroups, by names; one that is not there fails the whole call."""
-    for name in params["GroupNames"]:
+    """DescribePlacementGroups, all or by names; one that is not there fails the whole call."""
+    names = params.get("GroupNames", [*region.placement_groups])
+    for name in names:
         if name not in region.placement_groups:
             raise AwsError("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
-    found = ((name, region.placement_groups[name]) for name in params["GroupNames"])
+    found = ((name, region.placement_groups[name]) for name in names)
     return {"PlacementGroups": [{"GroupName": name, **described} for name, described in found]}
 
 
 def describe_instance_type_offerings(region: Region, params: Params) -> Params:
     """DescribeInstanceTypeOfferings, by zone: every type that there is, but for what `not_offered` says."""
-    names = [name for one in params["Filters"] if one["Name"] == "instance-type" for name in one["Values"]]
+    names = [name for one in params.get("Filters", ()) if one["Name"] == "instance-type" for name in one["Values"]]
     zones = sorted({one.zone for one in region.subnets.values()})
     there = [(name, zone) for name in names if TYPES.fullmatch(name) for zone in zones]
     fields: Fields = {"instance-type": lambda one: [one[0]], "location": lambda one: [one[1]]}
