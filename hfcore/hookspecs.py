@@ -8,7 +8,7 @@ data: instances and faults side by side. Anything else that it raises is reporte
 What the words mean:
 
 - `hfcore.models` has every value here, with all its fields; they are given by name. `hfcore.context` has `Context`, its
-  journal and `noted`; `hfcore.tags` our tags; `hfcore.errors` what is raised.
+  journal and `noted`; `hfcore.tags` our tags; `hfcore.errors` what is raised. Times know their zone, UTC.
 - A request is for **units** (`request.target`). `template.vm_types` gives each type the units that one such machine
   counts for, its weight; of one type `ceil(target / weight)` machines are launched, each with that `Instance.weight`.
 - A request **completes** once `Discovery.fulfilled`, the units that run, has come to its target and nothing of it is
@@ -35,9 +35,10 @@ moment, so that four rules hold:
   A step that has its outcome is never sent again, whatever has become of its machines: all that is told of a launch
   stands in it. Where the cloud takes no token, what the step has made is looked for first, by its tags. Where the cloud
   has surely made nothing, `journal.drop(step)` takes it back before the `CloudError`; where it may have, the step stays
-  open, and `OutcomeUnknown` is raised. What may be made twice (to end, to stop, to remove) stands in
-  `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`. The core forgets steps once their outcome is
-  stored.
+  open, and `OutcomeUnknown` is raised. `step.replayed` tells one that stood open from before. What may be made twice
+  (to end, to stop, to remove) stands in `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, which
+  takes it back at a refusal (`CloudError`) and leaves it open at anything else. The core forgets steps once their
+  outcome is stored.
 - **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
 - **Machines are ended by `release_instances` alone**, exactly those that it names.
 
@@ -281,7 +282,8 @@ def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Out
     """See to it that nothing new comes for these requests; what runs stays.
 
     Args:
-        requests: Requests that are complete, cancelled or past their deadline.
+        requests: Requests that are complete, cancelled or past their deadline, and whose `Provisioned.resource_ids`
+            have named something: without, there is nothing to stop, and neither this nor `cleanup` is called.
         context: The context.
 
     Returns:
@@ -302,7 +304,8 @@ def release_instances(releases: tuple[Release, ...], context: Context) -> tuple[
 
     Returns:
         One `Released` for each release; an instance that is gone already, or that the cloud has never known, is
-        success. One that can't be ended now stands in `faults`, and is tried again later.
+        success. One that can't be ended now stands in `faults`, here a mapping of its id to the `Fault`, and is tried
+        again later.
 
     Example:
         client, released = context.clients("machines", "quick"), []
@@ -453,7 +456,7 @@ def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, .
     """Remove what was made for requests alone, beside their machines, such as an emptied group.
 
     Args:
-        requests: Requests that have ended and whose machines are all terminal.
+        requests: Requests that have ended and were stopped, and whose machines are all terminal.
         context: The context.
 
     Returns:

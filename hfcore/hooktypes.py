@@ -1,6 +1,7 @@
 """Own whether what a hook gives has the types of its model, to its last field: what does not is never stored.
 
-One text that is none, stored, would make the whole store unreadable.
+One text that is none, stored, would make the whole store unreadable. This runs in every call, and so looks no further
+than the store needs; what the contract suite holds a plug-in to is `hfcore.testing.watching.misfits`.
 """
 
 from __future__ import annotations

@@ -108,10 +108,9 @@ def _session(
     if not region:
         raise CloudError(as_fault("NoRegion", "no AWS region is set"))
     session, slimmed = Session(), frozenset[str]()
-    session.set_config_variable("region", region)  # botocore asks STS for a role's credentials: there,
-    session.set_default_client_config(
-        _config(settings, "patient")
-    )  # through this proxy, no longer than a call may take
+    # botocore asks STS for a role's credentials: in this region, through the proxy, no longer than a call may take.
+    session.set_config_variable("region", region)
+    session.set_default_client_config(_config(settings, "patient"))
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     try:
         if operations:
@@ -131,11 +130,11 @@ def _session(
 
 def _time(value: Any) -> datetime:  # noqa: ANN401 - a text, or a number in JSON
     """Read a time of an answer: EC2's form by itself, as botocore's parser takes a quarter of a large answer's time."""
-    from botocore.utils import parse_timestamp
-
     if isinstance(value, str) and value.endswith("Z"):
         with suppress(ValueError):
             return datetime.fromisoformat(value)
+    from botocore.utils import parse_timestamp
+
     found: datetime = parse_timestamp(value)
     return found
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hfcore.models import Check
     from hfcore.plugins import PluginRecord
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed provider plug-ins.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The installed plug-ins.")
 
 Name = Annotated[str, typer.Argument(help="Provider API or observer, in any case.", autocompletion=completion.plugins)]
 _UNUSABLE = frozenset({PluginStatus.FAILED, PluginStatus.INCOMPATIBLE, PluginStatus.CONFLICT})
@@ -49,7 +49,7 @@ def list_plugins(
         "PROVIDES": _provides,
         "SOURCE": lambda item: f"{item['distribution']}\n{_place(item['source'])}".strip(),
     }
-    session.output.rows("plugins", items, columns, empty="no provider plug-in is installed")
+    session.output.rows("plugins", items, columns, empty="no plug-in is installed")
     if check and any(item["status"] in _UNUSABLE for item in items):
         raise typer.Exit(ExitCode.PLUGIN)
 
