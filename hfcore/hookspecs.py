@@ -14,7 +14,11 @@ What the words mean:
 - A request **completes** once `Discovery.fulfilled`, the units that run, has come to its target and nothing of it is
   pending. With less it ends at its deadline, or at once if `final` says that no more comes by itself.
 - A `MachineStatus` is PENDING, RUNNING, STOPPING, STOPPED, SHUTTING_DOWN or TERMINATED. What only the answer to its
-  launch names is `Instance(instance_id=…, weight=…, listed=False)`: pending, until a look shows it.
+  launch names is `Instance(instance_id=…, weight=…, listed=False)`: pending, until a look shows it. Where an instance
+  has them, Host Factory is also told its `instance_type`, `price_type` (`ondemand`, `spot`), `public_ip` and
+  `message`.
+- What a launch makes **beside machines**, such as a group, is named in `Provisioned.resource_ids`. Only a request that
+  has named something is stopped (`stop_launching`; `request.frozen` from then on) and, empty, removed (`cleanup`).
 - **Fewer than asked** needs its reason: `Fault(code="NoRoom", message="…", kind=FaultKind.CAPACITY)`, in `faults` of
   `Provisioned` or `Discovery`. The kinds are CAPACITY, QUOTA, THROTTLE, TRANSIENT, PERMISSION, INVALID, GONE and
   UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one.
@@ -23,8 +27,9 @@ Hooks may be called from several threads and processes at once. A plug-in keeps 
 see again, it gives back as `provider_data`. Each call of Host Factory's is a short process that may be killed at any
 moment, so that four rules hold:
 
-- **Everything carries our tags from its birth** (`tags.of_instances(context, template, request_id)`): what has none
-  is found by nobody. By the tags `tags.REQUEST` (a request's id) and `tags.OWNER` (`context.owner`) it is found.
+- **Everything carries our tags from its birth**: `tags.of_instances(context, template, request_id)` gives them as a
+  dict of strings, the template's `instanceTags` among them. What has none is found by nobody. By the tags
+  `tags.REQUEST` (a request's id) and `tags.OWNER` (`context.owner`) it is found.
 - **Every change stands between begin and done of `context.journal`.** A launch is one step, sent with the step's
   token and parameters, also by the process that goes on with it after a death:
 
@@ -32,20 +37,21 @@ moment, so that four rules hold:
       if step.outcome is None:  # open: it may have been sent already
           step = journal.done(step, {"ids": client.launch(token=step.token, **step.parameters)})
 
-  A step that has its outcome is never sent again, whatever has become of its machines: all that is told of a launch
-  stands in it. Where the cloud takes no token, what the step has made is looked for first, by its tags. Where the cloud
-  has surely made nothing, `journal.drop(step)` takes it back before the `CloudError`; where it may have, the step stays
-  open, and `OutcomeUnknown` is raised. `step.replayed` tells one that stood open from before. What may be made twice
-  (to end, to stop, to remove) stands in `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, which
-  takes it back at a refusal (`CloudError`) and leaves it open at anything else. The core forgets steps once their
-  outcome is stored.
+  The token is 64 characters of `0-9a-f`, the same at each replay. A step that has its outcome is never sent again,
+  whatever has become of its machines: all that is told of a launch stands in it. Where the cloud takes no token, what
+  the step has made is looked for first, by its tags. Where the cloud has surely made nothing, `journal.drop(step)`
+  takes it back before the `CloudError`; where it may have, the step stays open, and `OutcomeUnknown` is raised.
+  `step.replayed` tells one that stood open from before. What may be made twice (to end, to stop, to remove) stands in
+  `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, which takes it back at a refusal
+  (`CloudError`) and leaves it open at anything else. The core forgets steps once their outcome is stored.
 - **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
 - **Machines are ended by `release_instances` alone**, exactly those that it names.
 
 The cloud is reached by `context.clients(service, patience)`, made by an entry point of group `hfcore.clouds`; a plug-in
-may go its own way to it. Nothing in the core knows the form of a cloud's ids. `context.settings` are hfcore's own, and
-`hfcore.toml` takes no others: what a plug-in must be told besides, it reads from an environment variable named for it
-(`ACME_URL`), or from a template's field of its own (`template_fields`; `template.extra`).
+may go its own way to it, and then needs neither that entry point nor a region. Nothing in the core knows the form of a
+cloud's ids. `context.settings` are hfcore's own, and `hfcore.toml` takes no others: what a plug-in must be told
+besides, it reads from an environment variable named for it (`ACME_URL`), or from a template's field of its own
+(`template_fields`; `template.extra`).
 
 When hooks are called: `validate_template` when templates are listed; `provision` by requestMachines; `advance`,
 `discover_instances`, then where it is due `stop_launching`, `release_instances` and `cleanup` by getRequestStatus;
@@ -133,7 +139,8 @@ def provider_info() -> ProviderInfo:  # type: ignore[empty-body]
     Returns:
         `name`, `hook_version`, `summary` and `cloud`; `template_fields` that it honours, as files spell them, those
         `without_effect` and the `refused_fields` with their reasons; `operations`, `iam_actions`; `call_budgets`, whose
-        names begin with `request`, `status`, `freeze` or `return`, and say how many calls that takes at most.
+        names begin with `request`, `status`, `freeze` or `return`, and say how many calls that takes at most, by the
+        operation alone, without its service.
 
     Example:
         return ProviderInfo(
@@ -158,7 +165,8 @@ def validate_template(template: Template, context: Context) -> tuple[Problem, ..
 
     Returns:
         Every problem, not the first one. An error where the request would mean something else than asked; a warning
-        where a field has no effect.
+        (`severity=Severity.WARNING`) where a field has no effect. Of fields that `template_fields` does not name the
+        core warns by itself.
 
     Example:
         return (Problem(field="fleetRole", message="is needed by SpotFleet"),)
@@ -247,7 +255,8 @@ def discover_instances(  # type: ignore[empty-body]
     Returns:
         One `Discovery` for each request. Of an instance that runs Host Factory is told name (`private_dns`, or what the
         setting `hostName` says), `private_ip` and `launch_time`. One that the cloud shows as ended is shown so; one of
-        `machine_ids` that is absent counts as gone if the answer is `thorough`, once it has had time to become visible.
+        `machine_ids` that is absent counts as gone, once it has had time to become visible, unless the answer says
+        `thorough=False`: it can't tell.
 
     Raises:
         CloudError: The cloud could not be asked; nothing changes, the fault is told.
@@ -287,7 +296,8 @@ def stop_launching(requests: tuple[Request, ...], context: Context) -> tuple[Out
         context: The context.
 
     Returns:
-        One `Outcome` for each request; a resource that is gone already is done.
+        One `Outcome` for each request; a resource that is gone already is done. What can't be done now is
+        `done=False` with its `faults`, and is tried again later.
 
     Example:
         return tuple(Outcome(request_id=r.request_id, done=True) for r in requests)
@@ -460,7 +470,7 @@ def cleanup(requests: tuple[Request, ...], context: Context) -> tuple[Outcome, .
         context: The context.
 
     Returns:
-        One `Outcome` for each request; a resource that is gone already is done. Not done is tried again later.
+        One `Outcome` for each request, as for `stop_launching`: what still stands in its way is `done=False`.
 
     Example:
         return tuple(Outcome(request_id=r.request_id, done=True) for r in requests)

@@ -274,7 +274,8 @@ class ProviderContract:
     def test_no_secret_gets_into_a_result_a_file_or_a_log(
         self, core: Core, cloud: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        caplog.set_level("DEBUG", logger="hfcore")
+        for name in ("hfcore", self.plugin.partition(".")[0] or "hfcore"):
+            caplog.set_level("DEBUG", logger=name)
         secret = replace(core.template, user_data=f"TOKEN={SECRET}")
         if any(one.severity is Severity.ERROR for one in core.provider.validate_template(secret, core.context)):
             pytest.skip("userData is refused")
@@ -288,13 +289,21 @@ class ProviderContract:
             except CloudError as error:
                 told += [str(error), vars(error)]
             cloud.limit(100)
+        del core.requests[refused.request_id]
         if core.provider.implements("plan"):
             told += core.provider.plan(request, secret, core.context)
         made = core.provider.provision(request, secret, core.context)
         told += [made, *(path.read_bytes() for path in core.folder.rglob("*") if path.is_file())]
         core.take_in(made)
-        told += [self.looked_at(core, request), *core.provider.owned_resources(core.context), caplog.text]
-        told += capfd.readouterr()
+        told += [self.looked_at(core, request), *core.provider.owned_resources(core.context)]
+        self.until_done(core)
+        told += core.freeze()
+        told += core.give_back(*core.live(request)).values()
+        core.sleep(LONG)
+        core.discover(request)
+        told += core.cleanup()
+        told += (path.read_bytes() for path in core.folder.rglob("*") if path.is_file())
+        told += [caplog.text, *capfd.readouterr()]
         forms = (SECRET, base64.b64encode(f"TOKEN={SECRET}".encode()).decode().rstrip("=")[:-1])
         assert not [one for one in map(repr, told) if any(form in one for form in forms)]
 
@@ -393,8 +402,11 @@ class ProviderContract:
         def spent(about: str) -> None:
             nonlocal used
             made, used = cloud.calls() - used, Counter(cloud.calls())
-            over = beyond(made, allowed(may, about, len(requests)))
-            assert not over, f"{about}: {dict(made)}, more than it says: {over}"
+            most = allowed(may, about, len(requests))
+            over = beyond(made, most)
+            assert not over, (
+                f"{about}: more than call_budgets says: {over}; it says at most {dict(most)} by {dict(may)}"
+            )
 
         for _ in range(3):
             requests.append(core.ask(2))
@@ -498,7 +510,8 @@ class ProviderContract:
         self.require(cloud, "limit")
         cloud.limit(1)
         request = core.ask(3)
-        self.until_over(core, request)
+        self.polled(core)
+        core.cancel(request)
         assert all(one.done for one in core.freeze())
         cloud.limit(100)
         core.sleep(LONG)
@@ -520,6 +533,23 @@ class ProviderContract:
         core.provider.cleanup((core.now(other),), core.context)  # what stands is no reason to end what runs in it
         core.sleep(LONG)
         assert set(cloud.machines()) == _ids(core.live(other))
+
+    def test_what_there_is_to_stop_or_remove_is_named_by_resource_ids(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        if core.now(request).resource_ids:
+            return
+        journal = WatchedJournal(core.journal(), cloud.changes)
+        its, context = (core.now(request),), replace(core.context, journal=journal)
+        core.provider.stop_launching(its, context)
+        core.release(request, *core.live(request))
+        core.sleep(LONG)
+        core.discover(request)
+        core.provider.cleanup(its, context)
+        assert not journal.begun, (
+            f"{journal.begun} are never sent: only for requests whose Provisioned.resource_ids have named something "
+            "are stop_launching and cleanup called"
+        )
 
     @pytest.mark.parametrize("moment", ["begun", "answered"])
     def test_a_death_at_any_step_of_an_end_is_gone_on_with(self, core: Core, cloud: Cloud, moment: str) -> None:

@@ -213,6 +213,11 @@ class Core(Place):
                 return
         raise AssertionError([one.message or one.status for one in self.requests.values()])
 
+    def cancel(self, request: Request) -> None:
+        """End a request, if it is open, as a person does who wants no more of it."""
+        its = tuple(self.its(request))
+        self.requests[request.request_id] = lifecycle.cancelled(self.now(request), its, self.clock.now())
+
     def freeze(self) -> list[Outcome]:
         """Let what has ended launch nothing more."""
         due = tuple(one for one in self.requests.values() if lifecycle.needs_freezing(one))

@@ -496,6 +496,25 @@ class LooksByItsOwnClock(FakeProvider):
         return tuple(replace(one, observed_at=datetime.now(UTC)) for one in found)
 
 
+class NamesNoResource(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), resource_ids=())
+
+
+class TellsSecretsAtTheEnd(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+        made = super().provision(request, context)
+        return replace(made, provider_data={"script": (template.user_data or "").encode().hex()})
+
+    @hookimpl
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        for one in requests:
+            context.logger.debug("it had %s", bytes.fromhex(one.provider_data["script"]).decode())
+        return super().stop_launching(requests, context)
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
@@ -707,6 +726,14 @@ class TestCleansUpMachines(Contract):
 
 class TestTellsAllReclaims(Contract):
     provider = TellsAllReclaims
+
+
+class TestNamesNoResource(Contract):
+    provider = NamesNoResource
+
+
+class TestTellsSecretsAtTheEnd(Contract):
+    provider = TellsSecretsAtTheEnd
 
 
 class TestLooksByItsOwnClock(Contract):

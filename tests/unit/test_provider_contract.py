@@ -82,6 +82,8 @@ NOTICED = {
     "DoubleSameRequest": "several_returns_of_one_request_are_all_done",
     "CleansUpMachines": "a_clean_up_leaves_nothing_and_may_be_repeated",
     "TellsAllReclaims": "what_the_cloud_takes_back_is_told",
+    "NamesNoResource": "what_there_is_to_stop_or_remove_is_named_by_resource_ids",
+    "TellsSecretsAtTheEnd": "no_secret_gets_into_a_result_a_file_or_a_log",
     "LooksByItsOwnClock": "a_death_at_any_step_of_a_launch_is_gone_on_with",
     "ListsOneRequest": "what_is_ours_is_listed_until_it_is_gone",
     "PrintsSecrets": "no_secret_gets_into_a_result_a_file_or_a_log",
