@@ -107,9 +107,14 @@ OBSERVERS = "hfcore.observers"
 """Entry-point group of plug-ins that implement `on_event` alone; loaded at the first event."""
 
 CLOUDS = "hfcore.clouds"
-"""Entry-point group of a cloud's client factories, by the name that `ProviderInfo.cloud` gives. The target is called
-once for a region, with `settings`, `region`, `endpoint`, `clock` and `deadline` by name, and gives what
-`context.clients` then is."""
+"""Entry-point group of a cloud's client factories, by the name that `ProviderInfo.cloud` gives. The target,
+`module:function`, is called once for a region, with all of `CLIENT_FACTS` by name, and gives what `context.clients`
+then is."""
+
+CLIENT_FACTS = ("settings", "region", "endpoint", "clock", "deadline", "operations")
+"""What a client factory is given: hfcore's settings, region and endpoint of the requests at hand, the clock, the
+`clock.monotonic()` at which the call must have ended, and what gives, when called, the operations that the plug-ins of
+the cloud declare. One that takes `**_` besides what it needs goes on working where a later hfcore gives more."""
 
 REQUIRED = frozenset(
     {

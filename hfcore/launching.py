@@ -206,11 +206,12 @@ class Launching:
 
         now = self._clock.now()
         minutes = template.spot_fleet_request_expiry or self._settings.request_expiry_minutes
+        claimed = {name: template.extra[name] for name in provider.info.template_fields if name in template.extra}
         return Request(
             request_id=f"req-{uuid4()}",
             status=RequestStatus.CREATING,
             template_id=template.template_id,
-            template=replace(template, extra={}, attributes={}),
+            template=replace(template, extra=claimed, attributes={}),
             target=count,
             provider_api=provider.name,
             cloud=provider.info.cloud,

@@ -191,7 +191,8 @@ class Template:
         launch_template_data: Goes over the launch template's data last, as EC2's `RequestLaunchTemplateData`.
         api_parameters: Goes over the launching call's parameters last: by operation, or flat.
         withheld: Hash of the user data that a stored template lacks; empty in one that was read from its file.
-        extra: Fields of the file that hfcore does not know; a plug-in may claim some by its `template_fields`.
+        extra: Fields of the file that hfcore does not know. Those that the plug-in claims by its `template_fields` are
+            stored with each request, so that no secret may stand in them; a request has no others.
     """
 
     template_id: str

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from hfcore import hookspecs
 from hfcore.config import nearest
+from hfcore.errors import UnknownProvider
 from hfcore.models import Check, ProviderInfo
-from hfcore.plugins import implemented, installed, load
+from hfcore.plugins import cloud_clients, implemented, installed, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,6 +63,7 @@ def checks(candidate: Candidate) -> Iterator[Check]:
     yield _of_version(info)
     yield _of_name(candidate, info)
     yield from _of_words(info)
+    yield _of_clients(info)
     yield _of_distribution(candidate)
 
 
@@ -183,6 +185,20 @@ def _field_faults(info: ProviderInfo) -> Iterator[str]:
     yield from (f"{field} is honoured and not honoured, or refused and without effect" for field in sorted(twice))
     for field in sorted((idle | refused) - known):
         yield f"{field} is no field {nearest(field, known)}".rstrip()
+
+
+def _of_clients(info: ProviderInfo) -> Check:
+    """Hold what makes the clients of the plug-in's cloud to what it is given; nothing is connected."""
+    fine = f"made for cloud {info.cloud}"
+    try:
+        inspect.signature(cloud_clients(info.cloud)).bind(**dict.fromkeys(hookspecs.CLIENT_FACTS))
+        wrong = []
+    except UnknownProvider:
+        wrong, fine = [], f"no distribution makes clients for cloud {info.cloud}: the plug-in goes its own way to it"
+    except BaseException as error:  # noqa: BLE001 - another's code is imported
+        wrong = [f"what makes them for cloud {info.cloud} can't be called: {type(error).__name__}: {error}"]
+    hint = f"take {', '.join(hookspecs.CLIENT_FACTS)} by name, or **_ in place of what is not needed"
+    return _row("clients", wrong, fine, hint)
 
 
 def _of_distribution(candidate: Candidate) -> Check:

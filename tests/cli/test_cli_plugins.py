@@ -274,6 +274,24 @@ def test_check_says_all_that_a_plugin_lacks(
     assert ended.document["errors"] == sum(one["status"] == "error" for one in found.values())
 
 
+@pytest.mark.parametrize(
+    ("takes", "status", "told"),
+    [
+        ("*, settings, region, **_", "ok", "made for cloud fake"),
+        ("settings, region, endpoint, clock, deadline", "error", "unexpected keyword argument 'operations'"),
+    ],
+)
+def test_check_holds_what_makes_the_clients_of_a_cloud_to_what_it_is_given(
+    cli: Callable[..., Any], install: Callable[..., None], good: str, tmp_path: Path, takes: str, status: str, told: str
+) -> None:
+    install(f"def connect({takes}): ...", name="fake", distribution="fake-cloud", group="hfcore.clouds")
+    points = tmp_path / "site" / "fake_cloud-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"{points.read_text().strip()}:connect\n")
+    (found,) = (one for one in cli("plugins", "check", "Fake").items if one["name"] == "clients")
+    assert found["status"] == status
+    assert told in found["message"]
+
+
 def test_a_hook_may_be_a_function_of_another_name(cli: Callable[..., Any], install: Callable[..., None]) -> None:
     install(GOOD.replace("@hookimpl\ndef cleanup", '@hookimpl(specname="cleanup")\ndef tidy_up'))
     assert cli("plugins", "check", "Fake").code == 0

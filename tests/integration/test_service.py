@@ -43,13 +43,15 @@ from hfcore.tables import Records
 from hfcore.testing import FakeProvider
 from hfcore.views import MachineRef, RequestView
 
+from tests.integration.conftest import TEMPLATE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
     from hfcore.context import Context
-    from hfcore.models import Event, Machine, Request
+    from hfcore.models import Discovery, Event, Machine, Request, Template
     from tests.integration.conftest import Grid
 
 THROTTLED = CloudError(Fault(code="Throttling", message="slow down", kind=FaultKind.THROTTLE))
@@ -99,6 +101,35 @@ def test_a_request_is_on_disk_before_the_cloud_is_asked(grid: Grid) -> None:
     grid.request(2)
     (record,) = found
     assert (record["status"], record["provider_api"], record["target"]) == ("creating", "Fake", 2)
+
+
+def test_a_field_of_the_plug_in_s_own_is_given_to_each_of_its_hooks_and_no_other_unknown_one_is_stored(
+    grid: Grid,
+) -> None:
+    given: dict[str, object] = {}
+
+    class Coloured(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, template: Template, context: Context) -> Provisioned:
+            given["provision"] = template.extra
+            return super().provision(request, context)
+
+        @hookimpl
+        def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+            (request,) = requests
+            given["discover_instances"] = request.template.extra if request.template else None
+            return super().discover_instances(requests, context)
+
+    plugin = Coloured(grid.cloud)
+    plugin.info = replace(plugin.info, template_fields=("vmType", "colour"))
+    grid.candidates.clear()
+    grid.install(plugin, "Fake")
+    colour = {"shade": ["\ud800 red", 1]}
+    grid.write_templates({**TEMPLATE, "colour": colour, "nobodys": "hush"})
+    answer = grid.open().request_machines("basic", 2)
+    grid.poll(answer.request_id)
+    assert given == {"provision": {"colour": colour}, "discover_instances": {"colour": colour}}
+    assert grid.stored(answer.request_id)["template"]["extra"] == {"colour": colour}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from hfcore.config import Settings
 from hfcore.dispatch import Answers, CallCache, Dispatch, at_once
 from hfcore.errors import CloudError, PluginUnusable, UnknownProvider
+from hfcore.hookspecs import CLIENT_FACTS
 from hfcore.journal import IntentFolder
 from hfcore.memory import FileMemory
 from hfcore.models import Fault, Outcome, Request, RequestStatus
@@ -204,7 +205,8 @@ def test_a_context_speaks_of_the_requests_region_and_the_calls_deadline(world: W
 def test_clients_are_made_once_for_a_cloud_region_and_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     connected: list[tuple[str, str]] = []
 
-    def connect(*, region: str, endpoint: str, **_: object) -> Callable[[str, str], tuple[str, ...]]:
+    def connect(*, region: str, endpoint: str, **others: object) -> Callable[[str, str], tuple[str, ...]]:
+        assert {"region", "endpoint", *others} == set(CLIENT_FACTS)
         connected.append((region, endpoint))
         return lambda service, patience: (service, patience, region)
 
