@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.lifecycle import VISIBILITY_DELAY
+from hfcore.models import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfcore.config import Settings
+    from hfcore.models import Request
 
 T = TypeVar("T")
+
+_TOO_LATE = Fault(code="DeadlinePassed", message="its deadline has passed", kind=FaultKind.INVALID)
 
 
 class Journal(Protocol):
@@ -56,7 +61,8 @@ class Intent:
         call: `service:Operation`.
         parameters: Exactly what is sent, except user data; a replay sends these again.
         token: Idempotency token, the same for each replay of the step.
-        begun_at: When it was begun; of a replayed one, when it was begun the last time before.
+        begun_at: When it was begun; of a replayed one, when it was begun the last time before. Each `begin` of an open
+            step moves it; `steps` does not.
         outcome: What the cloud answered, as the plug-in wrote it down; `None` while that is open.
         done_at: When that was written down.
         process: Who began it: host, boot id, pid and the pid's start time.
@@ -140,6 +146,78 @@ class Context:
     clients: Callable[[str, str], Any]
     logger: Logger
     conf_dir: Path
+
+
+def launch_once(
+    context: Context,
+    request: Request,
+    step: str,
+    call: str,
+    parameters: Mapping[str, Any],
+    *,
+    send: Callable[[Intent], Mapping[str, Any]],
+    find: Callable[[Intent], Mapping[str, Any] | None],
+    token: bool = True,
+) -> Mapping[str, Any]:
+    """Launch: carry out a change at most once for a request, whoever dies in between, and give its outcome.
+
+    A step that has its outcome is not sent again. One that a call before has left open may have been sent: it is sent
+    again with its token; where the cloud takes none, or the request's deadline has passed, what it has made is looked
+    for. That nothing is found proves something only `lifecycle.VISIBILITY_DELAY` after the step was begun.
+
+    Args:
+        context: The context.
+        request: The request.
+        step: The step's name, another one for each launch: `launch-0`.
+        call: `service:Operation`.
+        parameters: What is sent, as JSON values.
+        send: Sends a step's `parameters` with its `token`, and gives the outcome, as JSON values. Raises `CloudError`
+            where the cloud has refused, `OutcomeUnknown` where it may have made something.
+        find: Gives the outcome of what a step has made, found by its token or by our tags; `None` if nothing is shown.
+        token: Whether the cloud makes nothing twice for one token.
+
+    Raises:
+        CloudError: The cloud has refused, or it is too late; nothing was made.
+        OutcomeUnknown: Something may have been made; the step stays open.
+
+    Example:
+        launch_once(context, request, "launch", "acme:Launch", {"count": 2}, send=send, find=find)["ids"]
+    """
+    late = request.deadline is not None and context.clock.now() >= request.deadline
+    known = next((one for one in context.journal.steps(request.request_id) if one.step == step), None)
+    if known is not None and known.outcome is None and (late or not token):
+        known = _looked_for(context, known, find)
+    if known is not None and known.outcome is not None:
+        return known.outcome
+    if late:
+        raise CloudError(_TOO_LATE)
+    intent = context.journal.begin(request.request_id, step, call, parameters)
+    try:
+        outcome = send(intent)
+    except OutcomeUnknown:
+        raise
+    except CloudError as error:
+        if intent.replayed:  # it says nothing of what was sent before
+            raise OutcomeUnknown(error.fault) from error
+        context.journal.drop(intent)
+        raise
+    context.journal.done(intent, outcome)
+    return outcome
+
+
+def _looked_for(context: Context, intent: Intent, find: Callable[[Intent], Mapping[str, Any] | None]) -> Intent | None:
+    """Close an open step by what it has made, or take it back once it has certainly made nothing."""
+    try:
+        outcome = find(intent)
+    except CloudError as error:
+        raise OutcomeUnknown(error.fault) from error
+    if outcome is not None:
+        return context.journal.done(intent, outcome)
+    if context.clock.now() - intent.begun_at < VISIBILITY_DELAY:
+        message = f"{intent.call} may have been carried out, and the cloud shows nothing of it yet"
+        raise OutcomeUnknown(Fault(code="NotShownYet", message=message, kind=FaultKind.TRANSIENT))
+    context.journal.drop(intent)
+    return None
 
 
 @contextmanager

@@ -21,7 +21,8 @@ What the words mean:
   has named something is stopped (`stop_launching`; `request.frozen` from then on) and, empty, removed (`cleanup`).
 - **Fewer than asked** needs its reason: `Fault(code="NoRoom", message="…", kind=FaultKind.CAPACITY)`, in `faults` of
   `Provisioned` or `Discovery`. The kinds are CAPACITY, QUOTA, THROTTLE, TRANSIENT, PERMISSION, INVALID, GONE and
-  UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one.
+  UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one. What a plug-in lacks for any call, such as
+  its address, is a `CloudError` before a step is begun.
 
 Hooks may be called from several threads and processes at once. A plug-in keeps no state of its own: what it wants to
 see again, it gives back as `provider_data`. Each call of Host Factory's is a short process that may be killed at any
@@ -30,20 +31,21 @@ moment, so that four rules hold:
 - **Everything carries our tags from its birth**: `tags.of_instances(context, template, request_id)` gives them as a
   dict of strings, the template's `instanceTags` among them. What has none is found by nobody. By the tags
   `tags.REQUEST` (a request's id) and `tags.OWNER` (`context.owner`) it is found.
-- **Every change stands between begin and done of `context.journal`.** A launch is one step, sent with the step's
-  token and parameters, also by the process that goes on with it after a death:
+- **Every change stands between begin and done of `context.journal`**, so that the next process goes on with it. A
+  launch is one step, of a name of its own in its request; `send` and `find` are the plug-in's:
 
-      step = journal.begin(request_id, "launch", "acme:Launch", parameters)  # a name of its own for each call
-      if step.outcome is None:  # open: it may have been sent already
-          step = journal.done(step, {"ids": client.launch(token=step.token, **step.parameters)})
+      outcome = launch_once(context, request, "launch", "acme:Launch", parameters, send=send, find=find)
 
-  The token is 64 characters of `0-9a-f`, the same at each replay. A step that has its outcome is never sent again,
-  whatever has become of its machines: all that is told of a launch stands in it. Where the cloud takes no token, what
-  the step has made is looked for first, by its tags. Where the cloud has surely made nothing, `journal.drop(step)`
-  takes it back before the `CloudError`; where it may have, the step stays open, and `OutcomeUnknown` is raised.
-  `step.replayed` tells one that stood open from before. What may be made twice (to end, to stop, to remove) stands in
-  `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, which takes it back at a refusal
-  (`CloudError`) and leaves it open at anything else. The core forgets steps once their outcome is stored.
+  `send(step)` sends `step.parameters` with `step.token`, 64 characters of `0-9a-f`, the same each time, and gives what
+  the cloud has answered, as JSON values. Where the cloud refused it raises `CloudError`, where no answer came, so that
+  something may have been made, `OutcomeUnknown`. `find(step)` looks for what a call that died has made, by the token or
+  by our tags, and gives that in the same form, or `None`. Where the cloud takes no token (`token=False`), the step is
+  only sent again once nothing has been found for 5 minutes. A step that has its outcome is never sent again, whatever
+  has become of its machines: all that is told of a launch stands in it. The core forgets steps once that is stored.
+
+  What may be made twice (to end, to stop, to remove) stands in
+  `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, of another name for each thing; a refusal
+  (`CloudError`) takes that back, anything else leaves it open. Both are in `hfcore.context`.
 - **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
 - **Machines are ended by `release_instances` alone**, exactly those that it names.
 
@@ -182,10 +184,8 @@ def validate_template(template: Template, context: Context) -> tuple[Problem, ..
 def provision(request: Request, template: Template, context: Context) -> Provisioned:  # type: ignore[empty-body]
     """Ask the cloud for `request.target` units.
 
-    Carried out at most once for a request id: each mutating call stands between `context.journal.begin` and `done`, so
-    that calling it again with the same request, after a death at any point, goes on where it stopped. After the
-    request's deadline nothing is launched: what was begun is looked for, by its token, its name or its tags, and that
-    nothing is found proves something only once it has had time to become visible.
+    Carried out at most once for a request id: calling it again with the same request, after a death at any point, goes
+    on where it stopped. After the request's deadline nothing is launched: what was begun is looked for.
 
     Args:
         request: The stored request, in status `creating`; past its deadline in any status without resource ids.
@@ -200,22 +200,21 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
         OutcomeUnknown: A call was sent and not answered; `provision` is called again later.
 
     Example:
-        weight = next(iter(template.vm_types.values()), 1)
+        client, weight = context.clients("machines", "quick"), next(iter(template.vm_types.values()), 1)
         its = tags.of_instances(context, template, request.request_id)
         sent = {"count": math.ceil(request.target / weight), "tags": its}
-        step = context.journal.begin(request.request_id, "launch", "acme:Launch", sent)
-        if step.outcome is None:
-            client = context.clients("machines", "quick")
-            late = request.deadline is not None and context.clock.now() >= request.deadline
+
+        def send(step):
             try:
-                ids = client.made(step.token) if late else client.launch(token=step.token, **step.parameters)
+                return {"ids": client.launch(token=step.token, **step.parameters)}
             except OSError as error:
                 raise OutcomeUnknown(Fault(code="NoAnswer", message=str(error), kind=FaultKind.TRANSIENT)) from error
-            if late and not ids:
-                context.journal.drop(step)
-                raise CloudError(Fault(code="TooLate", message="its deadline has passed", kind=FaultKind.INVALID))
-            step = context.journal.done(step, {"ids": ids})
-        ids = step.outcome["ids"]
+
+        def find(step):
+            ids = client.made(step.token)
+            return {"ids": ids} if ids else None
+
+        ids = launch_once(context, request, "launch", "acme:Launch", sent, send=send, find=find)["ids"]
         short = Fault(code="NoRoom", message=f"{len(ids)} of {sent['count']} launched", kind=FaultKind.CAPACITY)
         return Provisioned(
             request_id=request.request_id,

@@ -189,12 +189,11 @@ def _field_faults(info: ProviderInfo) -> Iterator[str]:
 
 def _of_clients(info: ProviderInfo) -> Check:
     """Hold what makes the clients of the plug-in's cloud to what it is given; nothing is connected."""
-    fine = f"made for cloud {info.cloud}"
+    fine, wrong = f"made for cloud {info.cloud}", list[str]()
     try:
         inspect.signature(cloud_clients(info.cloud)).bind(**dict.fromkeys(hookspecs.CLIENT_FACTS))
-        wrong = []
     except UnknownProvider:
-        wrong, fine = [], f"no distribution makes clients for cloud {info.cloud}: the plug-in goes its own way to it"
+        fine = f"no distribution makes clients for cloud {info.cloud}: the plug-in goes its own way to it"
     except BaseException as error:  # noqa: BLE001 - another's code is imported
         wrong = [f"what makes them for cloud {info.cloud} can't be called: {type(error).__name__}: {error}"]
     hint = f"take {', '.join(hookspecs.CLIENT_FACTS)} by name, or **_ in place of what is not needed"

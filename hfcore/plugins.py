@@ -101,14 +101,17 @@ class Provider:
     """One usable plug-in, with a typed method for each hook.
 
     An unexpected exception, or a result of the wrong type, becomes one `PluginCallError` that names the distribution,
-    its version and the hook; hfcore's own errors pass.
+    its version and the hook, and the log has where it was raised; hfcore's own errors pass.
     """
 
-    def __init__(self, candidate: Candidate, info: ProviderInfo, manager: pluggy.PluginManager, plugin: object) -> None:
+    def __init__(
+        self, candidate: Candidate, info: ProviderInfo, manager: pluggy.PluginManager, plugin: object, logger: Logger
+    ) -> None:
         self.candidate = candidate
         self.info = info
         self._manager = manager
         self._plugin = plugin
+        self._logger = logger
 
     @property
     def name(self) -> str:
@@ -214,11 +217,15 @@ class Provider:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the plug-in's boundary: what it raises is its own fault, said once
-            raise self._at_fault(hook, f"raised {_raised(error, self.candidate)}") from error
+            from hfcore.raised import raised, steps
+
+            fault = self._at_fault(hook, f"raised {raised(error, self.candidate.module)}")
+            self._logger.warning("%s\n%s", fault.message, steps(error))
+            raise fault from error
 
     def _several(self, hook: str, kind: type[T], **arguments: object) -> tuple[T, ...]:
         result = self._call(hook, **arguments)
-        if result is None:  # the hook is optional and not implemented
+        if result is None and not self.implements(hook):
             return ()
         return tuple(self._checked(hook, item, kind) for item in self._checked(hook, result, tuple))
 
@@ -339,9 +346,11 @@ class Plugins:
             try:
                 self._observers.subset_hook_caller("on_event", remove_plugins=others)(event=event)
             except BaseException as error:  # noqa: BLE001 - an observer's fault is never the caller's
+                from hfcore.raised import raised
+
                 name = self._observers.get_name(plugin)
                 row = next(one for one in self._observer_candidates if one.name == name)
-                self._logger.warning("observer %s failed at %s: %s", name, event.name, _raised(error, row))
+                self._logger.warning("observer %s failed at %s: %s", name, event.name, raised(error, row.module))
 
     def _chosen(self, rows: list[Candidate], name: str, distribution: str) -> Candidate:
         """Give the row of the distribution that a stored request, or else the setting `plugins`, names."""
@@ -418,7 +427,7 @@ class Plugins:
             self._register(module, f"{row.name} ({row.distribution} {row.version})")
         except Exception as error:  # noqa: BLE001 - pluggy raises several kinds, none of which may harm the others
             return PluginRecord(candidate=row, status=PluginStatus.FAILED, info=info, reason=_first_line(error))
-        return Provider(row, info, self._manager, module)
+        return Provider(row, info, self._manager, module, self._logger)
 
     def _register(self, module: ModuleType, name: str) -> None:
         if self._manager.is_registered(module):  # an alias: a second entry point with the same target
@@ -540,18 +549,6 @@ def _target(row: Candidate) -> tuple[str, str]:
 
 def _aliases(row: PluginRecord, rows: Iterable[PluginRecord]) -> tuple[str, ...]:
     return tuple(other.candidate.name for other in rows if _main_row(other, rows) is row)
-
-
-def _raised(error: BaseException, candidate: Candidate) -> str:
-    """Say what a plug-in raised and where in it, without the text: that may hold what a template does."""
-    places, step = [], error.__traceback__
-    while step:
-        places.append((str(step.tb_frame.f_globals.get("__name__")), step.tb_lineno))
-        step = step.tb_next
-    package = candidate.module.partition(".")[0]
-    own = [place for place in places if place[0].partition(".")[0] == package]
-    module, line = (own or places)[-1]
-    return f"{word(type(error).__name__)} at {module}:{line}"
 
 
 def _ask_info(module: ModuleType) -> ProviderInfo:

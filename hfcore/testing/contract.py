@@ -71,7 +71,7 @@ class ProviderContract:
     """What every provider plug-in keeps.
 
     Attributes:
-        plugin: The module of its hooks: the target of its entry point.
+        plugin: The name of the module of its hooks, as its entry point has it: "hfcore_acme.plugin".
         overridden: Names of tests of this class that a subclass has replaced or switched off, each with the reason.
     """
 
@@ -85,7 +85,7 @@ class ProviderContract:
 
     @pytest.fixture
     def template(self) -> Template:
-        """Give a template that is right for the plug-in."""
+        """Give a template that is right for the plug-in; a machine of its `vm_types` is one unit."""
         return Template(template_id="contract")
 
     @pytest.fixture
@@ -109,6 +109,7 @@ class ProviderContract:
         made = Core(tmp_path / "instance", MovingClock(cloud.pass_time), cloud.clients, cloud.region)
         made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
         made.template = template
+        assert set(template.vm_types.values()) <= {1}, "in the contract's template a machine must be one unit"
         return made
 
     @pytest.fixture
@@ -161,6 +162,8 @@ class ProviderContract:
     def test_provisioning_twice_is_one_launch(self, core: Core, cloud: Cloud) -> None:
         request = core.request(2)
         first = self.provisioned(core, request)
+        wrong = _ids(one for one in first.instances if one.listed and not one.launch_time)
+        assert not wrong, f"what only the answer to its launch names is listed=False, or it counts as seen: {wrong}"
         changes = cloud.changes()
         second = self.provisioned(core, request)
         assert cloud.changes() == changes
@@ -194,6 +197,54 @@ class ProviderContract:
                 return
         raise AssertionError(f"a launch takes more than {_MOST_STEPS} steps")
 
+    def test_a_launch_whose_answer_died_is_one_launch_though_it_is_not_shown_yet(
+        self, core: Core, cloud: Cloud
+    ) -> None:
+        self.require(cloud, "hide")
+        cloud.hide()
+        for nth in range(1, _MOST_STEPS):
+            request, others = core.request(2, minutes=240), set(cloud.machines())
+            journal = WatchedJournal(core.journal(), cloud.changes, ("answered", nth))
+            self.dying(core, request, journal)
+            self.resumed(core, request, STEP)
+            self.until_done(core)
+            assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
+            assert len(set(cloud.machines()) - others) == 2, f"death at answered {nth}"  # noqa: PLR2004 - as asked
+            if not journal.dead:
+                return
+        raise AssertionError(f"a launch takes more than {_MOST_STEPS} steps")
+
+    def test_a_launch_that_may_have_been_made_is_not_called_refused(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "refuse_questions")
+        self.require(cloud, "limit")
+        for _ in range(2):  # the second has what requests share already
+            journal, former = WatchedJournal(core.journal(), cloud.changes), core.request(1)
+            core.take_in(core.provider.provision(former, core.template, replace(core.context, journal=journal)))
+        others, request = set(cloud.machines()), core.request(2)
+        last = ("answered", len(journal.begun))
+        self.dying(core, request, WatchedJournal(core.journal(), cloud.changes, last))
+        made = set(cloud.machines()) - others
+        cloud.limit(0)
+        cloud.refuse_questions()
+        for seconds in (STEP, 31 * 60):
+            core.sleep(seconds)
+            if core.now(request).status is RequestStatus.CREATING:
+                with suppress(CloudError):
+                    core.provision(core.now(request))
+        assert not made or core.now(request).status is not RequestStatus.FAILED, core.now(request).message
+
+    def test_what_was_launched_is_kept_though_nothing_can_be_asked(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "refuse_questions")
+        self.require(cloud, "limit")
+        core.ask(1)  # what requests share is there, and known
+        others, request = set(cloud.machines()), core.request(3)
+        cloud.limit(2)
+        cloud.refuse_questions()
+        with suppress(CloudError):
+            core.provision(request)
+        made = set(cloud.machines()) - others
+        assert not made or core.now(request).status is not RequestStatus.FAILED, core.now(request).message
+
     @pytest.mark.parametrize("moment", MOMENTS)
     def test_a_death_before_a_deadline_leads_to_no_launch_after_it(self, core: Core, cloud: Cloud, moment: str) -> None:
         for nth in range(1, _MOST_STEPS):
@@ -223,6 +274,11 @@ class ProviderContract:
         journal.look()
         assert cloud.changes()
         assert not journal.outside, f"something was changed outside of a step: {journal.outside}"
+        assert not journal.reused, f"a step's name stands for several things: {journal.reused}"
+        named = core.provider.info.operations
+        assert not named or {*journal.begun} <= {*named}, (
+            f"ProviderInfo.operations lacks {set(journal.begun) - {*named}}"
+        )
 
     def test_everything_carries_our_tags(self, core: Core, cloud: Cloud, context: Context) -> None:
         if cloud.can("page"):
@@ -312,7 +368,11 @@ class ProviderContract:
     def test_many_requests_are_looked_at_together(self, core: Core, cloud: Cloud) -> None:
         requests = [core.ask(2) for _ in range(_MANY)]
         self.until_done(core)
+        before = core.clock.now()
         found = core.discover(*requests)
+        at = {one.observed_at for one in found.values()}
+        assert before <= min(at), "observed_at is when the call to the cloud began"
+        assert max(at) <= core.clock.now()
         seen = [_live(found[one.request_id]) for one in requests]
         assert [len(one) for one in seen] == [2] * _MANY
         assert set().union(*seen) == set(cloud.machines())
@@ -350,16 +410,40 @@ class ProviderContract:
         self.require(cloud, "limit")
         cloud.limit(0)
         request = core.request(2)
-        with suppress(CloudError):
+        refused = False
+        try:
             core.provision(request)
+        except CloudError as error:
+            refused = not isinstance(error, OutcomeUnknown)
+        left = [one.step for one in core.journal().steps(request.request_id) if one.outcome is None]
+        assert not (refused and left), f"refused, nothing made, and not taken back by journal.drop: {left}"
         request = core.now(request)
-        if request.status is not RequestStatus.CREATING:
+        if not refused and request.status is not RequestStatus.CREATING:
             self.until_over(core, request)
             assert core.now(request).status is RequestStatus.FAILED
             assert not core.its(request)
             self.cleaned(core, request)
         assert not cloud.machines()
         assert not _of(request, cloud.resources())
+
+    def test_what_replaces_its_machines_says_so_and_waits_for_room(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "limit")
+        request = core.ask(2)
+        self.until_done(core)
+        cloud.kill(core.live(request)[0].instance_id)
+        core.sleep(LONG)
+        replaces = len(cloud.machines()) == 2  # noqa: PLR2004 - as asked
+        assert core.now(request).refills == replaces, "Provisioned.refills: whether what dies is replaced by itself"
+        if not replaces:
+            return
+        cloud.limit(3)
+        short = core.ask(2)
+        for _ in range(3):
+            self.polled(core)
+        assert is_open(core.now(short)), "what still fills up by itself is not final"
+        cloud.limit(100)
+        self.until_done(core)
+        assert core.now(short).status is RequestStatus.COMPLETED, core.now(short).message
 
     def test_a_question_that_fails_is_no_answer(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "refuse_questions")
@@ -530,7 +614,8 @@ class ProviderContract:
         assert set(cloud.machines()) == _ids(core.live(other))
         again = core.provider.cleanup(tuple(map(core.now, requests)), core.context)
         assert [one.done for one in again] == [True] * _MANY
-        core.provider.cleanup((core.now(other),), core.context)  # what stands is no reason to end what runs in it
+        (tried,) = core.provider.cleanup((core.now(other),), core.context)  # no reason to end what runs in it
+        assert tried.done == (not _of(other, cloud.resources())), "done is what is gone"
         core.sleep(LONG)
         assert set(cloud.machines()) == _ids(core.live(other))
 
@@ -666,13 +751,13 @@ class ProviderContract:
         core.sleep(LONG)
         core.provider.cleanup((asked,), context)
 
-    def resumed(self, core: Core, request: Request) -> None:
+    def resumed(self, core: Core, request: Request, every: float = LONG) -> None:
         """Provision a request as later calls do, until it is known what became of it."""
         for _ in range(_POLLS):
             try:
                 core.provision(core.now(request))
             except OutcomeUnknown:
-                core.sleep(LONG)
+                core.sleep(every)
             except CloudError:
                 return
             else:

@@ -17,6 +17,7 @@ from hfcore import lifecycle, observing
 from hfcore.config import Settings
 from hfcore.context import Context
 from hfcore.dispatch import CallCache
+from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.journal import IntentFolder
 from hfcore.memory import FileMemory
 from hfcore.models import Machine, Release, Request, RequestKind, RequestStatus, Template
@@ -143,9 +144,15 @@ class Core(Place):
         return made
 
     def provision(self, request: Request) -> Request:
-        """Let the plug-in provision a request, and store what it made."""
+        """Let the plug-in provision a request, and store what it made, or that it has failed."""
         assert request.template
-        return self.take_in(self.provider.provision(request, request.template, self.context))
+        try:
+            return self.take_in(self.provider.provision(request, request.template, self.context))
+        except CloudError as error:
+            if not isinstance(error, OutcomeUnknown):
+                failed = lifecycle.failed(self.now(request), str(error), self.clock.now())
+                self.requests[request.request_id] = failed
+            raise
 
     def ask(self, target: int = 2, **template: Any) -> Request:  # noqa: ANN401 - as above
         """Store and provision a new request."""

@@ -35,6 +35,7 @@ class WatchedJournal:
     Attributes:
         outside: The steps before which something was changed that stands in no step.
         begun: The calls that steps were begun for, in order.
+        reused: The names of steps that were begun anew with other parameters than before.
         dead: Whether the process was killed.
     """
 
@@ -44,6 +45,8 @@ class WatchedJournal:
         self._known = changes()
         self.outside: list[str] = []
         self.begun: list[str] = []
+        self.reused: list[str] = []
+        self._sent: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.dead = False
 
     def begin(
@@ -57,6 +60,8 @@ class WatchedJournal:
             if repeatable or intent.outcome is None:
                 self._open.add((request_id, step))
                 self.begun.append(call)
+                if self._sent.setdefault((request_id, step), parameters) != parameters:
+                    self.reused.append(step)
         self._reach("begun")
         return intent
 

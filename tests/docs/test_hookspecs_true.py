@@ -49,7 +49,7 @@ def example(name: str) -> Callable[..., Any]:
     assert text, f"{name} has no example"
     body = textwrap.indent(textwrap.dedent(text), "    ")
     raised = {"CloudError": errors.CloudError, "OutcomeUnknown": errors.OutcomeUnknown}
-    helpers = {"math": math, "tags": tags, "noted": context.noted, **raised}
+    helpers = {"math": math, "tags": tags, "noted": context.noted, "launch_once": context.launch_once, **raised}
     namespace: dict[str, Any] = {**vars(models), **vars(hookvalues), **helpers}
     exec(f"def example({', '.join(inspect.signature(HOOKS[name]).parameters)}):\n{body}", namespace)
     made: Callable[..., Any] = namespace["example"]

@@ -42,7 +42,6 @@ from hfcore.plugins import Candidate
 from hfcore.tables import Records
 from hfcore.testing import FakeProvider
 from hfcore.views import MachineRef, RequestView
-
 from tests.integration.conftest import TEMPLATE
 
 if TYPE_CHECKING:

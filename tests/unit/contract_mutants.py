@@ -22,6 +22,7 @@ from hfcore.models import (
     MachineStatus,
     Outcome,
     OwnedResource,
+    ProviderInfo,
     Provisioned,
     Released,
 )
@@ -515,13 +516,112 @@ class TellsSecretsAtTheEnd(FakeProvider):
         return super().stop_launching(requests, context)
 
 
+class CallsSentRefused(FakeProvider):
+    """Takes a refused look for the cloud's word that nothing was launched."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        for step in context.journal.steps(request.request_id):
+            try:
+                self.cloud.stumble("discover_instances", when_done=False)
+            except CloudError:
+                context.journal.drop(step)
+                raise
+        return super().provision(request, context)
+
+
+class LaunchesWhatIsNotShown(FakeProvider):
+    """Launches anew where nothing is shown of what was sent."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        group = self.cloud.groups.get(request.request_id)
+        if group and self.cloud.show_after and context.journal.steps(request.request_id):
+            self.cloud.launch(request.request_id, request.target)
+        return super().provision(request, context)
+
+
+class AsksOnceLaunched(FakeProvider):
+    """Fails with a question about what it has launched."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made = super().provision(request, context)
+        self.cloud.stumble("discover_instances", when_done=False)
+        return made
+
+
+class ShowsWhatNobodyHasSeen(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        made = super().provision(request, context)
+        return replace(made, instances=tuple(replace(one, listed=True) for one in made.instances))
+
+
+class SaysNothingOfRefills(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), refills=False)
+
+
+class FinalThoughItRefills(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        return tuple(replace(one, final=True) for one in super().discover_instances(requests, context))
+
+
+class KeepsTheStepOfARefusal(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        if self.cloud.capacity == 0:
+            context.journal.begin(request.request_id, "launch", "fake:Launch", {"count": request.target})
+            raise CloudError(Fault(code="Full", message="no room", kind=FaultKind.CAPACITY))
+        return super().provision(request, context)
+
+
+class LookedLongAgo(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        at = datetime(2020, 1, 1, tzinfo=UTC)
+        return tuple(replace(one, observed_at=at) for one in super().discover_instances(requests, context))
+
+
+class DoneThoughItStands(FakeProvider):
+    @hookimpl
+    def cleanup(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        return tuple(replace(one, done=True, faults=()) for one in super().cleanup(requests, context))
+
+
+class OneNameForAllEnds(FakeProvider):
+    @hookimpl
+    def stop_launching(self, requests: tuple[Request, ...], context: Context) -> tuple[Outcome, ...]:
+        for one in requests:
+            for part in ("size", "wishes"):
+                with noted(context, one.request_id, "freeze", "fake:Freeze", {"part": part}):
+                    self.cloud.freeze(one.request_id)
+        return tuple(Outcome(request_id=one.request_id, done=True) for one in requests)
+
+
+class CallsWhatItDoesNotName(FakeProvider):
+    @hookimpl
+    def provider_info(self) -> ProviderInfo:
+        return replace(self.info, operations=("fake:Launch", "fake:Freeze", "fake:End"))
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
         return FakeCloud(run_after=1, refills=self.provider in REFILLING)
 
 
-REFILLING = (RefillsAfterFreeze, FreezesOnlyFirst, StopsWhatIsFulfilled, DropsFromFourthOn)
+REFILLING = (
+    RefillsAfterFreeze,
+    FreezesOnlyFirst,
+    StopsWhatIsFulfilled,
+    DropsFromFourthOn,
+    SaysNothingOfRefills,
+    FinalThoughItRefills,
+)
 
 
 class TestLeaks(Contract):
@@ -734,6 +834,50 @@ class TestNamesNoResource(Contract):
 
 class TestTellsSecretsAtTheEnd(Contract):
     provider = TellsSecretsAtTheEnd
+
+
+class TestCallsSentRefused(Contract):
+    provider = CallsSentRefused
+
+
+class TestLaunchesWhatIsNotShown(Contract):
+    provider = LaunchesWhatIsNotShown
+
+
+class TestAsksOnceLaunched(Contract):
+    provider = AsksOnceLaunched
+
+
+class TestShowsWhatNobodyHasSeen(Contract):
+    provider = ShowsWhatNobodyHasSeen
+
+
+class TestSaysNothingOfRefills(Contract):
+    provider = SaysNothingOfRefills
+
+
+class TestFinalThoughItRefills(Contract):
+    provider = FinalThoughItRefills
+
+
+class TestKeepsTheStepOfARefusal(Contract):
+    provider = KeepsTheStepOfARefusal
+
+
+class TestLookedLongAgo(Contract):
+    provider = LookedLongAgo
+
+
+class TestDoneThoughItStands(Contract):
+    provider = DoneThoughItStands
+
+
+class TestOneNameForAllEnds(Contract):
+    provider = OneNameForAllEnds
+
+
+class TestCallsWhatItDoesNotName(Contract):
+    provider = CallsWhatItDoesNotName
 
 
 class TestLooksByItsOwnClock(Contract):

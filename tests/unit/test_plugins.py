@@ -434,6 +434,30 @@ def test_what_a_hook_raised_is_told_by_the_line_of_the_plug_in_not_of_a_library(
         provider.provision(REQUEST, Template(template_id="t"), CONTEXT)
 
 
+def test_what_python_says_of_a_plug_in_s_code_is_told_and_the_log_has_the_way_there(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = write(
+        "Good",
+        """
+        @hookimpl
+        def provision(request):
+            return len(request=1)
+
+        @hookimpl
+        def cleanup(requests):
+            raise TypeError("aek3")
+    """,
+    )
+    provider = plugins(row).provider("Good")
+    told = rf"raised TypeError at {row.module}:\d+: len\(\) takes no keyword arguments$"
+    with pytest.raises(PluginCallError, match=told):
+        provider.provision(REQUEST, Template(template_id="t"), CONTEXT)
+    assert "return len(request=1)" in caplog.text
+    with pytest.raises(PluginCallError, match=rf"raised TypeError at {row.module}:\d+$"):
+        provider.cleanup((REQUEST,), CONTEXT)
+
+
 def test_an_interrupt_is_not_taken_for_a_fault_of_the_plug_in(provider: Provider, cloud: FakeCloud) -> None:
     cloud.fail("cleanup", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):

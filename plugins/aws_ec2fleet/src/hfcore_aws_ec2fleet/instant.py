@@ -33,7 +33,8 @@ MOST_INSTANT = 25
 def provision(context: Context, request: Request, template: Template) -> Provisioned:
     """Launch a request by one instant fleet; of price type heterogeneous, what Spot does not have by a second one.
 
-    `provider_data`: `final`, whether AWS has said that nothing more will come.
+    `provider_data`: `final`, whether AWS has said that nothing more will come. What can't be asked about a fleet that
+    stands loses nothing of it: its machines are looked for by tag at later polls.
 
     Raises:
         CloudError: AWS refused, and has made nothing.
@@ -41,6 +42,7 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
     """
     outcomes: list[Mapping[str, Any]] = []
     refusals: list[Fault] = []
+    unasked: list[Fault] = []
     left = float(request.target)
     for number in range(2 if is_heterogeneous(template) else 1):
         try:
@@ -53,18 +55,22 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
                 raise
             refusals.append(error.fault)
             break
+        try:
+            outcome = outcome if _units(outcome, template) >= left else _whole(context, request, outcome)
+        except CloudError as error:
+            unasked.append(error.fault)
         outcomes.append(outcome)
         left -= _units(outcome, template)
-        if left <= 0:
+        if left <= 0 or unasked:
             break
     # An answer with neither machines nor reasons may be that to a replay: the machines are then looked for by tag.
     units, now = weights(template), context.clock.now()
-    final = left <= 0 or bool(refusals) or bool(outcomes[-1]["errors"])
+    final = left <= 0 or (not unasked and (bool(refusals) or bool(outcomes[-1]["errors"])))
     return Provisioned(
         request_id=request.request_id,
         resource_ids=tuple(outcome["fleet"] for outcome in outcomes),
         instances=tuple(launched(one, made["fleet"], units, now) for made in outcomes for one in made["instances"]),
-        faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals),
+        faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals, *unasked),
         provider_data={"final": final},
         final=final,
         account_id=making(context),
@@ -93,8 +99,7 @@ def _launch(
             raise CloudError(lost[0])
         return made
 
-    made = using(context, request, template, launch)
-    return made if _units(made, template) >= units else _whole(context, request, made)
+    return using(context, request, template, launch)
 
 
 def _whole(context: Context, request: Request, made: Mapping[str, Any]) -> Mapping[str, Any]:
