@@ -22,7 +22,7 @@ from hfcore.journal import is_dead, this_process
 from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
 from hfcore.slowing import pause
 from hfcore.usage import UNLIMITED, finished_before, units_in_use
-from hfcore.withheld import with_user_data
+from hfcore.withheld import of_request, with_user_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,12 +206,11 @@ class Launching:
 
         now = self._clock.now()
         minutes = template.spot_fleet_request_expiry or self._settings.request_expiry_minutes
-        claimed = {name: template.extra[name] for name in provider.info.template_fields if name in template.extra}
         return Request(
             request_id=f"req-{uuid4()}",
             status=RequestStatus.CREATING,
             template_id=template.template_id,
-            template=replace(template, extra=claimed, attributes={}),
+            template=of_request(template, provider.info.template_fields),
             target=count,
             provider_api=provider.name,
             cloud=provider.info.cloud,

@@ -1,4 +1,4 @@
-"""Own what of a template is never stored, shown or logged: its user data. Pure."""
+"""Own what of a template is never stored, shown or logged, such as its user data. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hfcore.models import Template
 
@@ -39,6 +39,12 @@ def with_user_data(template: Template, source: Template | None) -> Template:
     secret = {name: value for name, value in source.launch_template_data.items() if name == SECRET}
     data = {**template.launch_template_data, **secret}
     return replace(template, user_data=source.user_data, launch_template_data=data, withheld="")
+
+
+def of_request(template: Template, claimed: Iterable[str]) -> Template:
+    """Give a template as its requests have it: of fields that hfcore does not know, those that its plug-in claims."""
+    extra = {name: template.extra[name] for name in claimed if name in template.extra}
+    return replace(template, extra=extra, attributes={})
 
 
 def concealed(fields: Mapping[str, Any]) -> dict[str, Any]:

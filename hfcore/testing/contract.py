@@ -42,6 +42,7 @@ from hfcore.plugincheck import checks
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
 from hfcore.testing.core import LOG, Core, DeathError, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
+from hfcore.withheld import of_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,7 +109,7 @@ class ProviderContract:
         monkeypatch.setattr(os, "fsync", lambda _: None)  # of the deaths that are tested here, none is the machine's
         made = Core(tmp_path / "instance", MovingClock(cloud.pass_time), cloud.clients, cloud.region)
         made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
-        made.template = template
+        made.template = of_request(template, made.provider.info.template_fields)
         assert set(template.vm_types.values()) <= {1}, "in the contract's template a machine must be one unit"
         return made
 
