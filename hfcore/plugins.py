@@ -311,7 +311,8 @@ class Plugins:
         """
         rows = [row for row in self._candidates if row.name.casefold() == name.casefold()]
         if not rows:
-            raise UnknownProvider(f"provider API {name!r} is not installed", hint=self._installed_hint())
+            again = f": install {distribution}, which has served it" if distribution else ""
+            raise UnknownProvider(f"provider API {name!r} is not installed{again}", hint=self._installed_hint())
         loaded = self._judge(self._chosen(rows, name, distribution), alone=bool(distribution))
         if isinstance(loaded, Provider):
             return loaded

@@ -119,7 +119,7 @@ class Reconciling:
                 self._members[one.place.region, one.resource.request_id].add(one.resource.resource_id)
         state = self._store.read()
         for place in places:
-            missed[place] += filter(None, [self._other_account(state, place, held)])
+            missed[place] += (*filter(None, [self._other_account(state, place, held)]), *self._unserved(state, place))
         told = {place: f"not all there could be listed: {'; '.join(why)}" for place, why in missed.items() if why}
         records = self._records(state, told, archived)
         judge = Judge(
@@ -227,6 +227,22 @@ class Reconciling:
         if not others or not answered or (answered in accounts and not standing):
             return ""
         return f"account {answered} has answered, requests there live in {', '.join(sorted(others))}"
+
+    def _unserved(self, state: State, place: Place) -> Iterable[str]:
+        """Say what lives there in a cloud that no plug-in works in; one that is switched off is not missed."""
+        known = {one.info.cloud for one in self._dispatch.usable()[0]}
+        its = (one for one in state.requests() if (one.region, one.endpoint) == place and one.cloud not in known)
+        off = self._dispatch.switched_off()
+        return sorted(
+            {
+                f"no plug-in that works serves {one.provider_api}: install {one.distribution}; see: hfcore plugins list"
+                for one in its
+                if one.kind is RequestKind.CREATE and one.provider_api not in off and self._lives(state, one)
+            }
+        )
+
+    def _lives(self, state: State, request: Request) -> bool:
+        return not lifecycle.is_finished(request) or any(map(lifecycle.is_live, state.machines_of(request)))
 
     def _records(self, state: State, unlisted: Mapping[Place, str], archived: Iterable[_Archived]) -> Records:
         meta = read_meta(self._data / META_FILE)

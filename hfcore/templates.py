@@ -66,7 +66,11 @@ class TemplateSet:
         wrong = tuple(each for each in self.problems if each.template_id == template_id and _is_error(each))
         if wrong:
             said = "; ".join(str(problem) for problem in wrong)
-            raise TemplateError(f"template {template_id} has errors: {said}", problems=wrong, hint="correct the file")
+            raise TemplateError(
+                f"template {template_id} has errors: {said}",
+                problems=wrong,
+                hint="correct the file, or install what it names",
+            )
         known = ", ".join(template.template_id for template in self.templates)
         raise UnknownTemplate(f"there is no template {template_id}", hint=f"there are: {known or 'none'}")
 
@@ -80,7 +84,9 @@ class TemplateSet:
             return
         wrong = tuple(filter(_is_error, self.problems))
         said = "; ".join(str(problem) for problem in wrong) or "the files have none"
-        raise TemplateError(f"no template can be used: {said}", problems=wrong, hint="correct the file")
+        raise TemplateError(
+            f"no template can be used: {said}", problems=wrong, hint="correct the file, or install what it names"
+        )
 
 
 def infer_provider_api(template: Template) -> str:

@@ -549,7 +549,12 @@ def test_without_a_stand_in_nothing_of_an_uninstalled_plug_in_is_called_gone(gri
     grid.clock.advance(days=2)
     view = grid.poll(request_id)
     assert statuses(view) == ["running", "running"]
-    assert "'Fake' is not installed" in view.message
+    assert "'Fake' is not installed: install hfcore-fake" in view.message
+    (told,) = grid.open().reconciling.survey().unlisted
+    assert "serves Fake: install hfcore-fake" in told
+    grid.install(FakeProvider(grid.cloud), "Fake")
+    grid.flags["disabled_plugins"] = "Fake"
+    assert not grid.open().reconciling.survey().unlisted
 
 
 def test_a_field_of_hfcores_that_its_plug_in_does_not_name_is_warned_of(grid: Grid) -> None:
