@@ -2,13 +2,14 @@
 
 The module is the target of an entry point in group `hfcore.providers`; the entry point's name is the provider API that
 templates name in `providerApi`. A function takes only those of the arguments that it needs. Every result is a frozen
-value from `hfcore.models`. A hook raises `hfcore.errors.CloudError` when a whole call has failed; partial success is
-data: instances and faults side by side. Anything else that it raises is reported as the plug-in's own fault.
+value from `hfcore.models`, or a tuple of such. A hook raises `hfcore.errors.CloudError` when a whole call has failed;
+partial success is data: instances and faults side by side. Anything else that it raises is reported as the plug-in's
+own fault, by its type and line, without its text.
 
 What the words mean:
 
-- `hfcore.models` has every value here, with all its fields; they are given by name. `hfcore.context` has `Context`, its
-  journal and `noted`; `hfcore.tags` our tags; `hfcore.errors` what is raised. Times know their zone, UTC.
+- `hfcore.models` has every value here, and says of each field what it is. `hfcore.context` has `Context`, its journal,
+  `launch_once` and `noted`; `hfcore.tags` our tags; `hfcore.errors` what is raised. Times know their zone, UTC.
 - A request is for **units** (`request.target`). `template.vm_types` gives each type the units that one such machine
   counts for, its weight; of one type `ceil(target / weight)` machines are launched, each with that `Instance.weight`.
 - A request **completes** once `Discovery.fulfilled`, the units that run, has come to its target and nothing of it is
@@ -19,10 +20,27 @@ What the words mean:
   `message`.
 - What a launch makes **beside machines**, such as a group, is named in `Provisioned.resource_ids`. Only a request that
   has named something is stopped (`stop_launching`; `request.frozen` from then on) and, empty, removed (`cleanup`).
+  One that replaces by itself what dies in it has `refills=True`, and is not `final` while it may still fill up.
 - **Fewer than asked** needs its reason: `Fault(code="NoRoom", message="…", kind=FaultKind.CAPACITY)`, in `faults` of
   `Provisioned` or `Discovery`. The kinds are CAPACITY, QUOTA, THROTTLE, TRANSIENT, PERMISSION, INVALID, GONE and
   UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one. What a plug-in lacks for any call, such as
-  its address, is a `CloudError` before a step is begun.
+  its address, is a `CloudError` before a step is begun. What a fault says, and whatever a plug-in writes down, is told
+  and stored: no secret and no user data gets in there.
+
+The values that hooks give, with all their fields, by name; those in brackets may be left out:
+
+    Problem(field, message, [severity, hint, template_id, source, passing])
+    Fault(code, message, [kind, subject, hint])
+    Provisioned(request_id, [resource_ids, instances, faults, provider_data, refills, final, untidy, account_id])
+    Instance(instance_id, [resource_id, status, private_ip, public_ip, private_dns, public_dns, launch_time,
+        instance_type, price_type, cores, threads, zone, weight, tags, listed, message])
+    Discovery(request_id, observed_at, [instances, fulfilled, final, faults, thorough, account_id, stands, disowned,
+        message])
+    Outcome(request_id, done, [faults])
+    Released(request_id, [ending, faults])
+    Reclaim(instance_id, code, message, [at, status])
+    OwnedResource(kind, resource_id, [request_id, template_id, form, status, created_at, account_id, provider, launcher,
+        launch_templates])
 
 Hooks may be called from several threads and processes at once. A plug-in keeps no state of its own: what it wants to
 see again, it gives back as `provider_data`. Each call of Host Factory's is a short process that may be killed at any
@@ -61,7 +79,8 @@ When hooks are called: `validate_template` when templates are listed; `provision
 reconcile.
 
 `hfcore plugins new NAME` makes a plug-in to begin with. Its tests are a subclass of `hfcore.testing.ProviderContract`,
-which holds it to all that is said here.
+which holds it to all that is said here: with `plugin`, the name of its module, and two fixtures of pytest, `cloud`
+(`hfcore.testing.cloud.Cloud`: what really is in the cloud) and `template`, of which one machine is one unit.
 """
 
 from __future__ import annotations
@@ -147,7 +166,7 @@ def provider_info() -> ProviderInfo:  # type: ignore[empty-body]
         `name`, `hook_version`, `summary` and `cloud`; `template_fields` that it honours, as files spell them, those
         `without_effect` and the `refused_fields` with their reasons; `operations`, `iam_actions`; `call_budgets`, whose
         names begin with `request`, `status`, `freeze` or `return`, and say how many calls that takes at most, by the
-        operation alone, without its service.
+        operation alone, without its service: `1 List, 1 Launch for each request`.
 
     Example:
         return ProviderInfo(
@@ -253,7 +272,8 @@ def discover_instances(  # type: ignore[empty-body]
 
     Args:
         requests: Requests of this API, region and endpoint. `machine_ids` hold the machines not yet terminal. A request
-            of kind `return` asks about exactly its `machine_ids`.
+            of kind `return` (`RequestKind.RETURN`, of an id that no tag has) asks about exactly its `machine_ids`,
+            whatever requests have made them; their weights are known.
         context: The context.
 
     Returns:

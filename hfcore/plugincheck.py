@@ -14,7 +14,7 @@ from hfcore import hookspecs
 from hfcore.config import nearest
 from hfcore.errors import UnknownProvider
 from hfcore.models import Check, ProviderInfo
-from hfcore.plugins import cloud_clients, implemented, installed, load
+from hfcore.plugins import cloud_clients, implemented, installed, load, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +47,7 @@ def checks(candidate: Candidate) -> Iterator[Check]:
     try:
         module = load(candidate)
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise what it likes
-        told = f"{candidate.module} does not import: {type(error).__name__}: {error}"
+        told = redacted(f"{candidate.module} does not import: {type(error).__name__}: {error}")
         yield Check(name="module", status="error", message=told, hint="import it by hand to see the traceback")
         return
     yield Check(name="module", status="ok", message=candidate.module)
@@ -128,7 +128,7 @@ def _info(module: ModuleType) -> ProviderInfo | str:
     try:
         info = module.provider_info()
     except BaseException as error:  # noqa: BLE001 - the same
-        return f"raised {type(error).__name__}: {error}"
+        return redacted(f"raised {type(error).__name__}: {error}")
     return info if isinstance(info, ProviderInfo) else f"returned {type(info).__name__}"
 
 

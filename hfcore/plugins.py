@@ -415,7 +415,7 @@ class Plugins:
             raise
         except BaseException as error:  # a plug-in may raise what it likes
             self._logger.warning("plug-in %s of %s does not load", row.name, row.distribution, exc_info=True)
-            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=told(error))
+            return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=redacted(told(error)))
         if info.hook_version != hookspecs.HOOK_VERSION:
             return PluginRecord(
                 candidate=row,
@@ -462,7 +462,7 @@ class Plugins:
             manager.register(module, name=row.name)
         except BaseException as error:  # a broken observer harms nothing
             self._logger.warning("observer %s of %s does not load", row.name, row.distribution, exc_info=True)
-            reason = _first_line(error) if isinstance(error, pluggy.PluginValidationError) else told(error)
+            reason = _first_line(error) if isinstance(error, pluggy.PluginValidationError) else redacted(told(error))
             return PluginRecord(candidate=row, status=PluginStatus.FAILED, reason=reason)
         return PluginRecord(candidate=row, status=PluginStatus.ACTIVE, hooks=("on_event",))
 
@@ -490,6 +490,13 @@ def load(candidate: Candidate) -> ModuleType:
     if inside:
         raise ImportError(f"the entry point names {candidate.module}: it must be the module alone, {module}")
     return import_module(module)
+
+
+def redacted(text: str) -> str:
+    """Take out of a plug-in's text what looks like a secret."""
+    from hfcore.logs import redact
+
+    return redact(text)
 
 
 def _refuse_without(hooks: AbstractSet[str], module: ModuleType) -> None:
@@ -584,4 +591,5 @@ __all__ = [
     "implemented",
     "installed",
     "load",
+    "redacted",
 ]

@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfcore import hookimpl, models, tags
-from hfcore.context import noted
+from hfcore.context import Context, noted
 from hfcore.errors import CloudError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from hfcore.context import Context
 
 MARK = "HFCORE_LOCAL"
 TOO_LATE = models.Fault(code="TooLate", message="its deadline has passed", kind=models.FaultKind.INVALID)
@@ -81,8 +79,9 @@ def provider_info() -> models.ProviderInfo:
 
 
 @hookimpl
-def validate_template() -> tuple[models.Problem, ...]:
-    return ()
+def validate_template(template: models.Template) -> tuple[models.Problem, ...]:
+    several = models.Problem(field="vmTypes", message="must be one type: all machines are alike")
+    return (several,) if len(template.vm_types) > 1 else ()
 
 
 @hookimpl

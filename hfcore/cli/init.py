@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _PARTS = {"HF_PROVIDER_CONFDIR": "conf", "HF_PROVIDER_WORKDIR": "work", "HF_PROVIDER_LOGDIR": "log"}
-_SAMPLE = {
-    "templateId": "OnDemand-Sample",
+_ANY = {
+    "templateId": "Sample",
     "maxNumber": 10,
     "attributes": {
         "type": ["String", "X86_64"],
         "ncpus": ["Numeric", "2"],
         "nram": ["Numeric", "8192"],
     },
+}
+_OF_AWS = _ANY | {
+    "templateId": "OnDemand-Sample",
     "imageId": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
     "subnetId": "subnet-REPLACE",
     "securityGroupIds": ["sg-REPLACE"],
@@ -65,11 +68,13 @@ def init(
     flags = {"HF_PROVIDER_CONFDIR": conf_dir, "HF_PROVIDER_WORKDIR": work_dir, "HF_PROVIDER_LOGDIR": log_dir}
     folders = _find(session.provider, flags, name)
     scripts_dir = _scripts_dir(scripts, folders)
+    other_api = _other_api(session)
+    sample = _ANY | {"providerApi": other_api} if other_api else _OF_AWS
     items = [
         *(_make_folder(folder) for folder in (folders.conf_dir, folders.work_dir, folders.log_dir, scripts_dir)),
         _write(folders.conf_dir / OWN_FILE, _toml()),
-        _write_unless(folders, "prov_config.json", _json({"AWS_REGION": _region()})),
-        _write_unless(folders, "prov_templates.json", _json({"templates": [_SAMPLE]})),
+        _write_unless(folders, "prov_config.json", _json({} if other_api else {"AWS_REGION": _region()})),
+        _write_unless(folders, "prov_templates.json", _json({"templates": [sample]})),
         *(_write(scripts_dir / file, text, mode=FOLDER_MODE) for file, text in _scripts(folders)),
     ]
     plugins, providers = _registration(folders, scripts_dir)
@@ -83,9 +88,16 @@ def init(
     )
     if not session.output.is_json:
         session.output.text(f"\nhostProviderPlugins.json:\n{_json(plugins)}\nhostProviders.json:\n{_json(providers)}")
-    session.output.note("put your region, subnets and security groups into the files in conf", word="next")
+    todo = f"what {other_api} needs of a template" if other_api else "your region, subnets and security groups"
+    session.output.note(f"put {todo} into the files in conf", word="next")
     if sys.platform != "win32" and os.geteuid() == 0:
         session.output.note("all this belongs to root: run init as the user that runs Host Factory, if that is another")
+
+
+def _other_api(session: Session) -> str:
+    """Give the API of an installed plug-in, where none is of AWS; empty as well where none is installed."""
+    infos = [record.info for record in session.plugins_alone().records() if record.info]
+    return "" if any(info.cloud == "aws" for info in infos) else next((info.name for info in infos), "")
 
 
 def _find(provider: str, flags: dict[str, str], name: str) -> Folders:

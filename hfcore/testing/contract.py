@@ -274,7 +274,7 @@ class ProviderContract:
         self.whole_life(core)
         journal.look()
         assert cloud.changes()
-        assert not journal.outside, f"something was changed outside of a step: {journal.outside}"
+        assert not journal.outside, f"something was changed outside of journal.begin and done: {journal.outside}"
         assert not journal.reused, f"a step's name stands for several things: {journal.reused}"
         named = core.provider.info.operations
         assert not named or {*journal.begun} <= {*named}, (

@@ -33,7 +33,7 @@ class WatchedJournal:
         dies: The moment, of `MOMENTS`, and the how manieth time it comes, at which the process is killed.
 
     Attributes:
-        outside: The steps before which something was changed that stands in no step.
+        outside: Between which steps something was changed that stands in no step.
         begun: The calls that steps were begun for, in order.
         reused: The names of steps that were begun anew with other parameters than before.
         dead: Whether the process was killed.
@@ -42,7 +42,7 @@ class WatchedJournal:
     def __init__(self, journal: Journal, changes: Callable[[], int], dies: tuple[str, int] = ("", 0)) -> None:
         self._journal, self._changes, self._dies = journal, changes, dies
         self._lock, self._open, self._met = threading.RLock(), set[tuple[str, str]](), Counter[str]()
-        self._known = changes()
+        self._known, self._last = changes(), "the start"
         self.outside: list[str] = []
         self.begun: list[str] = []
         self.reused: list[str] = []
@@ -86,13 +86,14 @@ class WatchedJournal:
         """Note whether anything has changed while no step was open."""
         with self._lock:
             if not self._open and self._changes() > self._known:
-                self.outside.append(f"before {when}")
+                self.outside.append(f"between {self._last} and {when}")
             self._known = self._changes()
 
     def _close(self, intent: Intent) -> None:
         with self._lock:
             self._known = self._changes()
             self._open.discard((intent.request_id, intent.step))
+            self._last = intent.step
 
     def _reach(self, moment: str) -> None:
         with self._lock:

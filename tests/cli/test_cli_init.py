@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hfcore import plugins
 from hfcore.cli.hostfactory import VERBS
 from hfcore.config import load_settings
 
@@ -81,6 +82,19 @@ def test_what_it_lays_out_is_read_without_a_warning(cli: Callable[..., Any], tmp
     assert settings.origin("region") == "aws1prov_config.json"
     problems = cli("templates", "validate", "--provider", tmp_path / "aws1").items
     assert [problem for problem in problems if problem["field"] != "providerApi"] == []
+
+
+def test_where_no_plug_in_is_of_aws_the_sample_is_for_the_one_that_is_installed(
+    cli: Callable[..., Any], tmp_path: Path, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    those = plugins.installed
+    monkeypatch.setattr(plugins, "installed", lambda *a: tuple(one for one in those(*a) if one.name == "Fake"))
+    ended = cli("init", "--provider", tmp_path / "other")
+    assert "put what Fake needs of a template into the files in conf" in ended.err
+    (sample,) = json.loads((tmp_path / "other" / "conf" / "otherprov_templates.json").read_text())["templates"]
+    assert sample["providerApi"] == "Fake"
+    assert not sample.keys() & {"imageId", "subnetId", "vmType"}
+    assert json.loads((tmp_path / "other" / "conf" / "otherprov_config.json").read_text()) == {}
 
 
 def test_every_commented_setting_can_be_switched_on(cli: Callable[..., Any], tmp_path: Path) -> None:

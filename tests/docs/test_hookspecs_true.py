@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -54,6 +55,17 @@ def example(name: str) -> Callable[..., Any]:
     exec(f"def example({', '.join(inspect.signature(HOOKS[name]).parameters)}):\n{body}", namespace)
     made: Callable[..., Any] = namespace["example"]
     return made
+
+
+def test_the_values_that_hooks_give_are_told_with_all_their_fields() -> None:
+    told = re.findall(r"^    (\w+)\(([^\[]*)\[([^\]]*)\]\)$", inspect.getdoc(hookspecs) or "", re.MULTILINE)
+    assert len(told) > 5
+    for name, needed, others in told:
+        of_it = {True: [], False: []}  # type: dict[bool, list[str]]
+        for one in fields(vars(hookvalues).get(name) or vars(models)[name]):
+            of_it[one.default is MISSING and one.default_factory is MISSING].append(one.name)
+        assert re.findall(r"\w+", needed) == of_it[True], name
+        assert re.findall(r"\w+", others) == of_it[False], name
 
 
 def test_the_examples_together_are_a_plug_in_whose_machines_come_and_go(tmp_path: Path) -> None:
