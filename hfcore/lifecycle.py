@@ -154,12 +154,14 @@ def settled(
     now: datetime,
 ) -> Request:
     """End an open request where its machines, its deadline or the cloud's last word say so."""
-    delivered = discovery.fulfilled + _returned_units(machines, discovery)
+    returned = _returned_units(machines, discovery)
+    delivered = discovery.fulfilled + returned
+    ran = f"{count_running(machines)}{f', {returned:g} given back' if returned else ''}"
     faults = _with_faults(request.faults, discovery.faults)
     pending = (m for m in machines if m.status is MachineStatus.PENDING and not m.return_id)
     coming = any(machine.instance_id not in unwanted for machine in pending)
     if delivered >= request.target and not coming:
-        message = f"{in_units(delivered)} on {count_running(machines)}"
+        message = f"{in_units(delivered)} on {ran}"
         ended = replace(request, ended_at=now, delivered=delivered)
         return replace(ended, status=RequestStatus.COMPLETED, message=message)
     overdue = is_overdue(request, now)
@@ -167,7 +169,7 @@ def settled(
         return replace(request, faults=faults)
     why = "the deadline has passed" if overdue else "nothing more will come"
     reasons = _reasons(faults, _losses(machines, unwanted))
-    message = f"{in_units(delivered)} of {request.target} on {count_running(machines)}, {why}: {reasons}"
+    message = f"{in_units(delivered)} of {request.target} on {ran}, {why}: {reasons}"
     status = RequestStatus.COMPLETED_WITH_ERRORS if machines else RequestStatus.FAILED
     ended = replace(request, ended_at=now, delivered=delivered)
     return replace(ended, status=status, faults=faults, message=message)

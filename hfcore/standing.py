@@ -44,14 +44,15 @@ def reason(machine: Machine, request: Request) -> str:
 
 
 def progress(request: Request, machines: tuple[Machine, ...]) -> str:
-    """Say in a sentence where an open request stands; a request that has ended keeps its last message."""
+    """Say in a sentence where an open request stands, and why it has not all; one that has ended keeps its message."""
     if not is_open(request):
         return request.message
     if request.kind is RequestKind.RETURN:
         gone = sum(not is_live(machine) for machine in machines)
         told = f"{gone} of {len(machines)} machines gone"
         return "; ".join(part for part in (told, request.message) if part)
+    why = f"; {request.faults[-1]}" if request.faults else ""
     if not machines:
-        return f"no machines yet: {in_units(request.target)} asked of {request.provider_api}"
+        return f"no machines yet: {in_units(request.target)} asked of {request.provider_api}{why}"
     running = sum(machine.weight for machine in machines if machine.status is MachineStatus.RUNNING)
-    return f"{running:g} of {in_units(request.target)} running, on {count_running(machines)}"
+    return f"{running:g} of {in_units(request.target)} running, on {count_running(machines)}{why}"

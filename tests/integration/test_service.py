@@ -946,11 +946,13 @@ def test_machines_of_several_requests_are_returned_together(grid: Grid) -> None:
 def test_a_machine_returned_while_its_request_is_open_counts_as_delivered(grid: Grid) -> None:
     grid.cloud.refills, grid.cloud.capacity = True, 1
     request_id = grid.request(2)
-    grid.poll(request_id)
+    message = "1 of 2 units running, on 1 running machine; NoCapacity: the fake cloud is full"
+    assert grid.poll(request_id).message == message
     grid.give_back("f-00001")
     grid.cloud.capacity = None
     view = grid.poll(request_id)
     assert status(view) is RequestStatus.COMPLETED
+    assert view.message == "2 units on 1 running machine, 1 given back"
     assert len(grid.cloud.living()) == 1
 
 
