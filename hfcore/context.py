@@ -184,14 +184,23 @@ def launch_once(
         launch_once(context, request, "launch", "acme:Launch", {"count": 2}, send=send, find=find)["ids"]
     """
     late = request.deadline is not None and context.clock.now() >= request.deadline
-    known = next((one for one in context.journal.steps(request.request_id) if one.step == step), None)
-    if known is not None and known.outcome is None and (late or not token):
-        known = _looked_for(context, known, find)
-    if known is not None and known.outcome is not None:
-        return known.outcome
-    if late:
+    place = (request.request_id, step, call, parameters)
+    intent = next((one for one in context.journal.steps(request.request_id) if one.step == step), None)
+    if intent is None and late:
         raise CloudError(_TOO_LATE)
-    intent = context.journal.begin(request.request_id, step, call, parameters)
+    may_have_been_sent = intent is not None
+    if intent is None or (token and not late):
+        intent = context.journal.begin(*place)
+        may_have_been_sent = intent.replayed  # by another process, perhaps only just now
+    if intent.outcome is None and may_have_been_sent and (late or not token):
+        intent = _looked_for(context, intent, find)
+        if intent.outcome is None and late:
+            raise CloudError(_TOO_LATE)
+        intent = intent if intent.outcome is not None else context.journal.begin(*place)
+        if intent.replayed:
+            raise _not_shown_yet(call)
+    if intent.outcome is not None:
+        return intent.outcome
     try:
         outcome = send(intent)
     except OutcomeUnknown:
@@ -205,7 +214,7 @@ def launch_once(
     return outcome
 
 
-def _looked_for(context: Context, intent: Intent, find: Callable[[Intent], Mapping[str, Any] | None]) -> Intent | None:
+def _looked_for(context: Context, intent: Intent, find: Callable[[Intent], Mapping[str, Any] | None]) -> Intent:
     """Close an open step by what it has made, or take it back once it has certainly made nothing."""
     try:
         outcome = find(intent)
@@ -214,10 +223,14 @@ def _looked_for(context: Context, intent: Intent, find: Callable[[Intent], Mappi
     if outcome is not None:
         return context.journal.done(intent, outcome)
     if context.clock.now() - intent.begun_at < VISIBILITY_DELAY:
-        message = f"{intent.call} may have been carried out, and the cloud shows nothing of it yet"
-        raise OutcomeUnknown(Fault(code="NotShownYet", message=message, kind=FaultKind.TRANSIENT))
+        raise _not_shown_yet(intent.call)
     context.journal.drop(intent)
-    return None
+    return intent
+
+
+def _not_shown_yet(call: str) -> OutcomeUnknown:
+    message = f"{call} may have been carried out, and the cloud shows nothing of it yet"
+    return OutcomeUnknown(Fault(code="NotShownYet", message=message, kind=FaultKind.TRANSIENT))
 
 
 @contextmanager

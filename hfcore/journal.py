@@ -44,6 +44,7 @@ _LOCK_FILE: Final = ".lock"
 _END: Final = ".json"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # no dot: the first dot of a file name ends the request's id
 _STEP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_LONGEST_STEP: Final = 100
 _CLAIMS: Final = 256
 
 HUNG_AFTER: Final = timedelta(minutes=10)
@@ -158,12 +159,12 @@ class IntentFolder:
         return Claims(self._folder)
 
     def _path(self, request_id: str, step: str) -> Path:
-        if not _REQUEST_ID.fullmatch(request_id) or not _STEP.fullmatch(step) or ".." in step:
+        if not _REQUEST_ID.fullmatch(request_id) or not step:
             raise StoreError(
                 f"the journal can't hold step {step!r} of request {request_id!r}",
-                hint="a request id is letters, digits, - and _; a step may have single dots besides",
+                hint="a request id is letters, digits, - and _; a step has a name",
             )
-        return self._folder / f"{request_id}.{step}{_END}"
+        return self._folder / f"{request_id}.{_file_part(step)}{_END}"
 
     def _paths(self, request_id: str) -> list[Path]:
         return [self._folder / name for name in _names(self._folder) if name.partition(".")[0] == request_id]
@@ -350,14 +351,28 @@ def _token(owner: str, request_id: str, step: str) -> str:
     """Give an idempotency token: 64 ASCII characters, the most that EC2 RunInstances takes as ClientToken."""
     from hashlib import sha256
 
-    return sha256(f"{owner}\n{request_id}\n{step}".encode()).hexdigest()
+    return sha256(f"{owner}\n{request_id}\n{step}".encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _file_part(step: str) -> str:
+    """Give a step's name as a file's can have it: of one with a cloud's own id in it, a part and a hash."""
+    if len(step) <= _LONGEST_STEP and _STEP.fullmatch(step) and ".." not in step:
+        return step
+    from hashlib import sha256
+
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "_", step)[:_LONGEST_STEP]
+    return f"{kept}-{sha256(step.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
 def _plain(values: Mapping[str, Any], what: str) -> Any:  # noqa: ANN401 - JSON values
+    hint = "this is a fault of the plug-in"
     try:
-        return plain(values)
+        written = plain(values)
     except ValueError as error:
-        raise StoreError(f"the {what} can't be written down: {error}", hint="this is a fault of the plug-in") from error
+        raise StoreError(f"the {what} can't be written down: {error}", hint=hint) from error
+    if not isinstance(written, dict):
+        raise StoreError(f"the {what} can't be written down: {type(values).__name__} is no JSON object", hint=hint)
+    return written
 
 
 def _write(path: Path, intent: Intent) -> None:
@@ -378,7 +393,7 @@ def _write(path: Path, intent: Intent) -> None:
 
 def _read(path: Path) -> Intent:
     intent = read_json(path, _decode)
-    if path.name != f"{intent.request_id}.{intent.step}{_END}":
+    if path.name != f"{intent.request_id}.{_file_part(intent.step)}{_END}":
         raise untrusted(path, f"is the intent of step {intent.step} of request {intent.request_id}")
     return intent
 

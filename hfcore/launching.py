@@ -21,7 +21,7 @@ from hfcore.errors import (
 from hfcore.journal import is_dead, this_process
 from hfcore.models import Fault, Request, RequestKind, RequestStatus, Severity
 from hfcore.slowing import pause
-from hfcore.usage import UNLIMITED, finished_before, units_in_use
+from hfcore.usage import UNLIMITED, finished_before, own, units_in_use
 from hfcore.withheld import of_request, with_user_data
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Launching:
             stored = state.request(request_id)
             if stored is None:
                 raise StoreUntrusted(f"request {request_id} is no longer in the store")
+            made = own(state, made)
             request = lifecycle.provisioned(stored, made, self._clock.now())
             state.save_batch(
                 lifecycle.machine_of(request_id, instance, observed_at, self._name_of) for instance in made.instances

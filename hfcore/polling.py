@@ -16,9 +16,10 @@ from hfcore.errors import HfcoreError, OutcomeUnknown, StoreError, StoreUntruste
 from hfcore.findings import Findings, Looked
 from hfcore.journal import this_process
 from hfcore.lastwrite import may_lack
-from hfcore.models import RequestKind, RequestStatus
+from hfcore.models import MachineStatus, RequestKind, RequestStatus
 from hfcore.standing import DISOWNED
 from hfcore.tending import Tending, is_to_be_cleaned, movable
+from hfcore.usage import own
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -206,11 +207,16 @@ class Polling:
     def _take_in_create(
         self, state: State, request: Request, discovery: Discovery, found: Findings
     ) -> Mapping[str, str]:
+        shown = own(state, discovery)
+        if shown is not discovery:
+            units = sum(one.weight for one in shown.instances if one.status is MachineStatus.RUNNING)
+            shown = replace(shown, fulfilled=min(shown.fulfilled, units))
+            found.note(request.request_id, str(shown.faults[-1]))
         ends_unknown = not lifecycle.is_open(request) or lifecycle.is_orphan(request, found.at)
         observed = observing.observe(
             request,
             state.machines_of(request),
-            discovery,
+            shown,
             asked=frozenset(found.questions[discovery.request_id].machine_ids),
             now=found.at,
             name_of=self._name_of,

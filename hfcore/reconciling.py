@@ -229,13 +229,13 @@ class Reconciling:
         return f"account {answered} has answered, requests there live in {', '.join(sorted(others))}"
 
     def _unserved(self, state: State, place: Place) -> Iterable[str]:
-        """Say what lives there in a cloud that no plug-in works in; one that is switched off is not missed."""
-        known = {one.info.cloud for one in self._dispatch.usable()[0]}
-        its = (one for one in state.requests() if (one.region, one.endpoint) == place and one.cloud not in known)
+        """Say what lives there that no plug-in lists; one that is switched off is not missed."""
+        known = {one.name for one in self._dispatch.usable()[0]}
+        its = (one for one in state.requests() if (one.region, one.endpoint) == place and one.provider_api not in known)
         off = self._dispatch.switched_off()
         return sorted(
             {
-                f"no plug-in that works serves {one.provider_api}: install {one.distribution}; see: hfcore plugins list"
+                f"no plug-in that works lists {one.provider_api}: install {one.distribution or 'it'}; see plugins list"
                 for one in its
                 if one.kind is RequestKind.CREATE and one.provider_api not in off and self._lives(state, one)
             }

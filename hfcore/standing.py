@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from hfcore.lifecycle import count_running, in_units, is_live, is_open
+from hfcore.lifecycle import ENDING, count_running, in_units, is_live, is_open
 from hfcore.models import MachineStatus, RequestKind
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def progress(request: Request, machines: tuple[Machine, ...]) -> str:
         gone = sum(not is_live(machine) for machine in machines)
         told = f"{gone} of {len(machines)} machines gone"
         return "; ".join(part for part in (told, request.message) if part)
-    why = f"; {request.faults[-1]}" if request.faults else ""
+    running = sum(machine.weight for machine in machines if machine.status is MachineStatus.RUNNING)
+    back = sum(machine.weight for machine in machines if machine.return_id and machine.status in ENDING)
+    why = f"; {request.faults[-1]}" if request.faults and running + back < request.target else ""
     if not machines:
         return f"no machines yet: {in_units(request.target)} asked of {request.provider_api}{why}"
-    running = sum(machine.weight for machine in machines if machine.status is MachineStatus.RUNNING)
-    return f"{running:g} of {in_units(request.target)} running, on {count_running(machines)}{why}"
+    given_back = f", {back:g} given back" if back else ""
+    return f"{running:g} of {in_units(request.target)} running, on {count_running(machines)}{given_back}{why}"

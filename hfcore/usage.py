@@ -1,18 +1,21 @@
-"""Own what the records add up to: units of a template in use, and requests that are over for good."""
+"""Own what the records add up to: units of a template in use, requests that are over for good, and whose is what."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from hfcore import lifecycle
-from hfcore.models import RequestKind
+from hfcore.models import Fault, RequestKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from hfcore.models import Machine, Request
+    from hfcore.models import Discovery, Machine, Provisioned, Request
     from hfcore.store import State
+
+Answer = TypeVar("Answer", "Provisioned", "Discovery")
 
 UNLIMITED = -1
 """A template's `maxNumber` without limit."""
@@ -70,3 +73,17 @@ def finished_before(state: State, oldest: datetime, begun: frozenset[str]) -> tu
         and (request.ended_at or request.created_at) < oldest
         and live.isdisjoint(request.machine_ids)
     )
+
+
+def own(state: State, made: Answer) -> Answer:
+    """Take out of what a plug-in gave for a request the machines that are another's: a fault of it tells of them."""
+    known = {one.instance_id: state.machine(one.instance_id) for one in made.instances}
+    others = {key: one.request_id for key, one in known.items() if one and one.request_id != made.request_id}
+    if not others:
+        return made
+    key, owner = next(iter(others.items()))
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    message = f"its plug-in has named {key}{more} for it, which {owner} has: left with that"
+    fault = Fault(code="OfAnotherRequest", message=message)
+    kept = tuple(one for one in made.instances if one.instance_id not in others)
+    return replace(made, instances=kept, faults=(*made.faults, fault))

@@ -551,7 +551,7 @@ def test_without_a_stand_in_nothing_of_an_uninstalled_plug_in_is_called_gone(gri
     assert statuses(view) == ["running", "running"]
     assert "'Fake' is not installed: install hfcore-fake" in view.message
     (told,) = grid.open().reconciling.survey().unlisted
-    assert "serves Fake: install hfcore-fake" in told
+    assert "lists Fake: install hfcore-fake" in told
     grid.install(FakeProvider(grid.cloud), "Fake")
     grid.flags["disabled_plugins"] = "Fake"
     assert not grid.open().reconciling.survey().unlisted
@@ -941,6 +941,40 @@ def test_machines_of_several_requests_are_returned_together(grid: Grid) -> None:
     grid.poll(answer.request_id)
     assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
     assert len(grid.cloud.called("release_instances")) == 1
+
+
+@pytest.mark.parametrize("hook", ["provision", "discover_instances"])
+def test_a_machine_that_another_request_has_is_left_with_that(grid: Grid, hook: str) -> None:
+    first = grid.complete(1)
+
+    class Grabs(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, context: Context) -> Provisioned:
+            made = super().provision(request, context)
+            other = replace(made.instances[0], instance_id="f-00001")
+            return replace(made, instances=(other, *made.instances)) if hook == "provision" else made
+
+        @hookimpl
+        def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+            def grabbed(one: Discovery) -> Discovery:
+                its = (*one.instances, replace(one.instances[0], instance_id="f-00001"))
+                return replace(one, instances=its, fulfilled=len(its)) if one.request_id != first else one
+
+            found = super().discover_instances(requests, context)
+            return tuple(map(grabbed, found)) if hook == "discover_instances" else found
+
+    grid.candidates.clear()
+    grid.install(Grabs(grid.cloud), "Fake")
+    grid.cloud.capacity = 2
+    second = grid.request(3)
+    view = grid.poll(second)
+    assert ids(view) == ["f-00002"]
+    assert f"named f-00001 for it, which {first} has" in view.message
+    assert status(view) is RequestStatus.COMPLETED_WITH_ERRORS
+    grid.clock.advance(minutes=40)
+    grid.poll(second)
+    assert statuses(grid.poll(first)) == ["running"]
+    assert sorted(grid.cloud.living()) == ["f-00001", "f-00002"]
 
 
 def test_a_machine_returned_while_its_request_is_open_counts_as_delivered(grid: Grid) -> None:

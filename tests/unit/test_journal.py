@@ -8,7 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -168,16 +168,10 @@ def test_an_unreadable_intent_is_named_and_never_removed(
     ("request_id", "step"),
     [
         ("../req", "a"),
-        ("req-1", "../a"),
         ("req/1", "a"),
-        ("req-1", "a/b"),
         ("", "a"),
         ("req-1", ""),
-        ("req-1", ".."),
-        ("req-1", "a..b"),
         ("req.1", "a"),
-        ("req-1", ".a"),
-        ("req-1", "a\n"),
         ("req-1\0", "a"),
     ],
 )
@@ -187,6 +181,32 @@ def test_a_name_that_could_leave_the_folder_is_refused(
     with pytest.raises(StoreError, match="can't hold step"):
         intents.begin(request_id, step, "ec2:RunInstances", {})
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "step", ["../a", "a/b", "..", "a..b", ".a", "a\n", "end-/subscriptions/1/vm 2", "end-" + "é" * 400, "\ud800"]
+)
+def test_a_step_may_be_named_for_whatever_id_a_cloud_has(intents: IntentFolder, tmp_path: Path, step: str) -> None:
+    begun = intents.begin("req-1", step, "acme:End", {"id": 1})
+    (path,) = tmp_path.rglob("*.json")
+    assert path.parent == tmp_path / "journal"
+    assert len(path.name) < 160
+    assert intents.begin("req-1", step, "acme:End", {}).token == begun.token
+    assert [one.step for one in again(intents).steps("req-1")] == [step]
+    intents.begin("req-1", f"{step}-2", "acme:End", {})
+    assert len(intents.steps("req-1")) == 2
+    intents.forget("req-1")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("wrong", [[1], None, "text"], ids=str)
+def test_what_is_no_object_is_refused_before_anything_is_written(intents: IntentFolder, wrong: Any) -> None:  # noqa: ANN401 - it is no object
+    with pytest.raises(StoreError, match="no JSON object"):
+        intents.begin("req-1", "launch", "acme:Launch", wrong)
+    begun = intents.begin("req-1", "launch", "acme:Launch", {})
+    with pytest.raises(StoreError, match="no JSON object"):
+        intents.done(begun, wrong)
+    assert [one.outcome for one in intents.steps("req-1")] == [None]
 
 
 def test_parameters_that_can_not_be_written_down_are_refused_before_the_call(intents: IntentFolder) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hfcore.context import launch_once
 from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.journal import IntentFolder
 from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import Fault, FaultKind, Request, RequestStatus
 from hfcore.testing.core import Place, SteppedClock
@@ -132,6 +133,32 @@ def test_past_its_deadline_a_launch_is_only_looked_for(launcher: Launcher, *, to
         launcher.launch(token=token)
     assert not launcher.open_steps()
     assert len(launcher.sent) == 1
+
+
+@pytest.mark.parametrize("token", [True, False])
+@pytest.mark.parametrize("done", [True, False])
+def test_what_another_process_begins_in_between_is_not_sent_again_unlooked(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, *, token: bool, done: bool
+) -> None:
+    steps = IntentFolder.steps
+
+    def late(journal: IntentFolder, request_id: str) -> tuple[Intent, ...]:
+        seen = steps(journal, request_id)
+        if not seen:  # another process begins it right after this look
+            step = journal.begin("req-1", "launch", "acme:Launch", {"count": 3})
+            if done:
+                journal.done(step, {"ids": ["m-9"]})
+        return seen
+
+    monkeypatch.setattr(IntentFolder, "steps", late)
+    if done:
+        assert launcher.launch(token=token) == {"ids": ["m-9"]}
+    elif token:
+        assert launcher.launch(token=token)["count"] == 3
+    else:
+        with pytest.raises(OutcomeUnknown, match="NotShownYet"):
+            launcher.launch(token=token)
+    assert len(launcher.sent) == (token and not done)
 
 
 def test_a_look_that_is_refused_leaves_the_launch_open(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:

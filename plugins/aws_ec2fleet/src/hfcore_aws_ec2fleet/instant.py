@@ -33,8 +33,9 @@ MOST_INSTANT = 25
 def provision(context: Context, request: Request, template: Template) -> Provisioned:
     """Launch a request by one instant fleet; of price type heterogeneous, what Spot does not have by a second one.
 
-    `provider_data`: `final`, whether AWS has said that nothing more will come. What can't be asked about a fleet that
-    stands loses nothing of it: its machines are looked for by tag at later polls.
+    `provider_data`: `final`, whether AWS has said that nothing more will come, and `by_tag`, whether it may not have
+    told all that there is. Where an answer is short and neither it
+    nor the fleet's own list says why, the machines are looked for by tag at later polls, and no more are launched.
 
     Raises:
         CloudError: AWS refused, and has made nothing.
@@ -61,17 +62,18 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
             unasked.append(error.fault)
         outcomes.append(outcome)
         left -= _units(outcome, template)
-        if left <= 0 or unasked:
+        unsure = bool(unasked) and not outcome["errors"]
+        if left <= 0 or unsure:
             break
     # An answer with neither machines nor reasons may be that to a replay: the machines are then looked for by tag.
     units, now = weights(template), context.clock.now()
-    final = left <= 0 or (not unasked and (bool(refusals) or bool(outcomes[-1]["errors"])))
+    final = left <= 0 or bool(refusals) or bool(outcomes[-1]["errors"])
     return Provisioned(
         request_id=request.request_id,
         resource_ids=tuple(outcome["fleet"] for outcome in outcomes),
         instances=tuple(launched(one, made["fleet"], units, now) for made in outcomes for one in made["instances"]),
         faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals, *unasked),
-        provider_data={"final": final},
+        provider_data={"final": final, "by_tag": bool(unasked) or not final},
         final=final,
         account_id=making(context),
     )
@@ -132,7 +134,8 @@ def _units(outcome: Mapping[str, Any], template: Template) -> float:
 def told(request: Request) -> Told:
     """Say what is known of a request: its machines by id, or by tag where AWS has not told them all."""
     final = bool(request.provider_data.get("final", True))
-    return Told(request=request, final=final, by_tag=None if final else True)
+    by_tag = request.provider_data.get("by_tag", not final)
+    return Told(request=request, final=final, by_tag=True if by_tag else None)
 
 
 def cleanup(context: Context, requests: Sequence[Request]) -> tuple[Outcome, ...]:
