@@ -108,6 +108,23 @@ class AwsCloud(Cloud):
         """Refuse them for lack of a permission."""
         self.aws.faults.add(Fault(kind="error", code="UnauthorizedOperation", message="no", status=403, on="asking"))
 
+    def lose_answer(self) -> None:
+        """Reset the connection once the next change is made."""
+        self.aws.faults.add("reset-after:mutating*1")
+
+    def protect(self, machine_id: str) -> None:
+        """Switch on its termination protection."""
+        one = self.aws.world.instance(machine_id)
+        one.plan = replace(one.plan, params={**one.plan.params, "DisableApiTermination": True})
+
+    def stranger(self) -> str:
+        """Launch an instance without a tag of ours."""
+        subnet = next(iter(self.aws.region().subnets))
+        asked = {"ImageId": IMAGE, "InstanceType": "m5.large", "SubnetId": subnet, "MinCount": 1, "MaxCount": 1}
+        theirs = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "theirs"}]}]
+        made = self.clients("ec2", "quick").run_instances(**asked, TagSpecifications=theirs)
+        return str(made["Instances"][0]["InstanceId"])
+
     def reclaim(self, machine_id: str) -> None:
         """Give an instance Spot's notice, or let it die where it is none."""
         if self.aws.world.instance(machine_id).plan.market == "spot":

@@ -80,6 +80,18 @@ class Cloud(ABC):
         """Let everything that is asked fail from now on."""
         raise NotImplementedError
 
+    def lose_answer(self) -> None:
+        """Let the next change be made, and then the way to the cloud break off before the answer comes."""
+        raise NotImplementedError
+
+    def protect(self, machine_id: str) -> None:
+        """Let a machine not be ended from now on."""
+        raise NotImplementedError
+
+    def stranger(self) -> str:
+        """Let somebody else start a machine, without a tag of ours, and give its id."""
+        raise NotImplementedError
+
     def reclaim(self, machine_id: str) -> None:
         """Announce, or do, that the cloud takes a machine back."""
         raise NotImplementedError

@@ -61,6 +61,7 @@ STEP = 21.0
 LONG = 600.0
 """Seconds after which whatever was made is visible, and whatever was ended is gone."""
 
+INSTANCE = "instance"
 _POLLS = 40
 _MOMENT = 0.002
 _MOST_STEPS = 12
@@ -109,7 +110,13 @@ class ProviderContract:
         monkeypatch.setattr(os, "fsync", lambda _: None)  # of the deaths that are tested here, none is the machine's
         made = Core(tmp_path / "instance", MovingClock(cloud.pass_time), cloud.clients, cloud.region)
         made.provider = Plugins([candidate], logger=LOG).provider(candidate.name)
-        made.template = of_request(template, made.provider.info.template_fields)
+        honoured = made.provider.info.template_fields
+        unclaimed = template.extra.keys() - {*honoured}
+        assert not unclaimed, f"ProviderInfo.template_fields lacks {unclaimed}: no request would have that"
+        made.template = of_request(template, honoured)
+        if "instanceTags" in honoured:
+            made.template = replace(made.template, instance_tags={**template.instance_tags, "contract": "kept"})
+        self.hold_to_time(monkeypatch, made)
         assert set(template.vm_types.values()) <= {1}, "in the contract's template a machine must be one unit"
         return made
 
@@ -215,24 +222,44 @@ class ProviderContract:
                 return
         raise AssertionError(f"a launch takes more than {_MOST_STEPS} steps")
 
-    def test_a_launch_that_may_have_been_made_is_not_called_refused(self, core: Core, cloud: Cloud) -> None:
+    @pytest.mark.parametrize("seconds", [STEP, 31 * 60])
+    def test_a_launch_that_may_have_been_made_is_not_called_refused(
+        self, core: Core, cloud: Cloud, seconds: float
+    ) -> None:
         self.require(cloud, "refuse_questions")
         self.require(cloud, "limit")
-        for _ in range(2):  # the second has what requests share already
-            journal, former = WatchedJournal(core.journal(), cloud.changes), core.request(1)
-            core.take_in(core.provider.provision(former, core.template, replace(core.context, journal=journal)))
-        others, request = set(cloud.machines()), core.request(2)
-        last = ("answered", len(journal.begun))
-        self.dying(core, request, WatchedJournal(core.journal(), cloud.changes, last))
-        made = set(cloud.machines()) - others
+        request, made = self.unanswered(core, cloud, minutes=30)
         cloud.limit(0)
         cloud.refuse_questions()
-        for seconds in (STEP, 31 * 60):
-            core.sleep(seconds)
-            if core.now(request).status is RequestStatus.CREATING:
-                with suppress(CloudError):
-                    core.provision(core.now(request))
+        core.sleep(seconds)
+        with suppress(CloudError):
+            core.provision(core.now(request))
         assert not made or core.now(request).status is not RequestStatus.FAILED, core.now(request).message
+
+    def test_what_is_not_shown_yet_at_its_deadline_is_not_given_up(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "hide")
+        cloud.hide()
+        request, made = self.unanswered(core, cloud, minutes=STEP / 120)
+        core.sleep(STEP)
+        self.resumed(core, request, STEP)
+        core.sleep(LONG)
+        self.keeps(core, request, made)
+
+    def test_an_answer_that_is_lost_loses_no_machine(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "lose_answer")
+        core.ask(1)  # what requests share is there
+        self.until_done(core)
+        others, request = set(cloud.machines()), core.request(2)
+        cloud.lose_answer()
+        with suppress(CloudError):
+            core.provision(request)
+        assert core.now(request).status is not RequestStatus.FAILED, core.now(request).message
+        if core.now(request).status is RequestStatus.CREATING:
+            self.resumed(core, request, STEP)
+        self.until_done(core)
+        assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
+        assert set(cloud.machines()) - others == _ids(core.its(request))
+        assert len(core.its(request)) == 2  # noqa: PLR2004 - as asked
 
     def test_what_was_launched_is_kept_though_nothing_can_be_asked(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "refuse_questions")
@@ -248,6 +275,8 @@ class ProviderContract:
 
     @pytest.mark.parametrize("moment", MOMENTS)
     def test_a_death_before_a_deadline_leads_to_no_launch_after_it(self, core: Core, cloud: Cloud, moment: str) -> None:
+        core.ask(1)
+        self.until_done(core)
         for nth in range(1, _MOST_STEPS):
             request, others = core.request(2), set(cloud.machines())
             journal = WatchedJournal(core.journal(), cloud.changes, (moment, nth))
@@ -259,7 +288,7 @@ class ProviderContract:
             self.resumed(core, request)
             core.sleep(LONG)
             assert set(cloud.machines()) == there, f"death at {moment} {nth}"
-            assert there - others <= _ids(core.its(request)) | _ids(self.looked_at(core, request).instances)
+            self.keeps(core, request, there - others)
         raise AssertionError(f"a launch takes more than {_MOST_STEPS} steps")
 
     def test_a_launch_past_its_deadline_is_none(self, core: Core, cloud: Cloud) -> None:
@@ -299,10 +328,11 @@ class ProviderContract:
     def test_units_count_by_weight(self, core: Core, cloud: Cloud) -> None:
         if not core.template.vm_types:
             pytest.skip("the template has no vmTypes to weigh")
-        request = core.ask(4, vm_types=dict.fromkeys(core.template.vm_types, 2))
+        request = core.ask(5, vm_types=dict.fromkeys(core.template.vm_types, 2))
         self.until_done(core)
+        assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
         assert {one.weight for one in core.its(request)} == {2.0}
-        assert len(cloud.machines()) == 2  # noqa: PLR2004 - 4 units
+        assert len(cloud.machines()) == 3  # noqa: PLR2004 - 5 units, by two
 
     def test_several_threads_may_launch_and_look_at_once(self, core: Core, cloud: Cloud) -> None:
         requests = [core.request(2) for _ in range(4)]
@@ -377,6 +407,22 @@ class ProviderContract:
         seen = [_live(found[one.request_id]) for one in requests]
         assert [len(one) for one in seen] == [2] * _MANY
         assert set().union(*seen) == set(cloud.machines())
+        faults = [str(fault) for one in requests for fault in core.now(one).faults]
+        assert not faults, f"what has all that it asked for has no reason why not: {faults}"
+
+    def test_machines_that_no_record_names_are_found_by_their_request(self, core: Core, cloud: Cloud) -> None:
+        request = core.ask(2)
+        self.until_done(core)
+        forgotten = replace(core.now(request), machine_ids=(), status=RequestStatus.IN_PROGRESS)
+        (found,) = core.provider.discover_instances((forgotten,), core.context)
+        assert _live(found) == set(cloud.machines())
+
+    def test_a_machine_of_somebody_else_s_is_in_nobody_s_way(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "stranger")
+        stranger, request = cloud.stranger(), core.ask(2)
+        self.until_done(core)
+        assert _live(self.looked_at(core, request)) == set(cloud.machines()) - {stranger}
+        assert stranger not in {one.resource_id for one in core.provider.owned_resources(core.context)}
 
     def test_what_comes_in_pages_is_read_to_the_last(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "page")
@@ -419,7 +465,8 @@ class ProviderContract:
         left = [one.step for one in core.journal().steps(request.request_id) if one.outcome is None]
         assert not (refused and left), f"refused, nothing made, and not taken back by journal.drop: {left}"
         request = core.now(request)
-        if not refused and request.status is not RequestStatus.CREATING:
+        assert request.status is not RequestStatus.CREATING, "a refusal is CloudError; what is not sure, OutcomeUnknown"
+        if not refused:
             self.until_over(core, request)
             assert core.now(request).status is RequestStatus.FAILED
             assert not core.its(request)
@@ -451,9 +498,13 @@ class ProviderContract:
         request = core.ask(2)
         self.until_done(core)
         cloud.refuse_questions()
-        with suppress(CloudError):
-            core.discover(request)
+        for _ in range(2):  # what none has seen is believed at the second look
+            with pytest.raises(CloudError):
+                core.discover(request)
+            core.sleep(LONG)
         assert len([one for one in core.its(request) if one.status is MachineStatus.RUNNING]) == 2  # noqa: PLR2004
+        with pytest.raises(CloudError):
+            core.provider.owned_resources(core.context)
 
     def test_a_machine_that_nobody_knows_hides_no_other(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(2)
@@ -477,6 +528,7 @@ class ProviderContract:
         assert shown.status is MachineStatus.RUNNING
         told = (lives.name, shown.private_ip, shown.launch_time)
         assert all(told), f"Host Factory is told name, address and launch time of what runs, not {told}"
+        assert shown.launch_time == lives.launch_time, "a launch time does not move"
 
     def test_the_calls_are_no_more_than_it_says(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "calls")
@@ -555,10 +607,30 @@ class ProviderContract:
         self.until_done(core)
         core.freeze()
         *returned, lives = core.live(request)
+        assert _live(core.about(*returned)) == _ids(returned), "a request of kind return asks about its machine_ids"
         core.release(request, *returned)
         core.sleep(LONG)
-        assert not _live(core.about(*returned)) & _ids(returned)
+        found = core.about(*returned)
+        shown = {one.instance_id: one.status for one in found.instances}
+        absent = MachineStatus.TERMINATED if found.thorough else None
+        ended = {one for one in _ids(returned) if shown.get(one, absent) is MachineStatus.TERMINATED}
+        assert ended == _ids(returned), f"what has ended is TERMINATED, or absent from a thorough answer: {shown}"
         assert set(cloud.machines()) == {lives.instance_id}
+
+    def test_what_can_not_be_ended_is_told_and_keeps_nothing_else_from_its_end(self, core: Core, cloud: Cloud) -> None:
+        self.require(cloud, "protect")
+        requests = [core.ask(2), core.ask(2)]
+        self.until_done(core)
+        core.freeze()
+        stays = core.live(requests[0])[0]
+        cloud.protect(stays.instance_id)
+        for _ in range(2):  # what is not ended in one call is ended in the next
+            given = core.give_back(*chain(*map(core.live, requests)))
+            core.sleep(LONG)
+        assert set(cloud.machines()) == {stays.instance_id}
+        released = given[stays.request_id]
+        assert stays.instance_id not in released.ending
+        assert released.faults.get(stays.instance_id), "it says of what is not ended why"
 
     def test_several_returns_of_one_request_are_all_done(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(4)
@@ -667,13 +739,18 @@ class ProviderContract:
         told = core.provider.reclaimed_instances(tuple(core.live(request)), (request,), core.context)
         assert [one.instance_id for one in told] == [taken.instance_id]
         assert told[0].code
+        unknown = replace(stays, instance_id=cloud.unknown_id)
+        of_it = core.provider.reclaimed_instances((unknown,), (request,), core.context)
+        assert not [one for one in of_it if one.status], "what the cloud does not know is looked at once more"
         assert not core.provider.reclaimed_instances((stays,), (request,), core.context)
 
     def test_what_is_ours_is_listed_until_it_is_gone(self, core: Core, cloud: Cloud) -> None:
         _, request = core.ask(1), core.ask(2)
         self.until_done(core)
-        owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
-        assert {*cloud.machines(), *cloud.listable()} <= owned
+        listed = core.provider.owned_resources(core.context)
+        assert {*cloud.machines(), *cloud.listable()} <= {one.resource_id for one in listed}
+        machines = {one.resource_id for one in listed if one.kind == INSTANCE}
+        assert set(cloud.machines()) <= machines, f"a machine is of kind {INSTANCE!r}"
         core.freeze()
         core.release(request, *core.live(request))
         core.sleep(LONG)
@@ -686,7 +763,11 @@ class ProviderContract:
         core.ask(2)
         self.until_done(core)
         its = {**cloud.machines(), **cloud.resources()}
-        for one in core.provider.owned_resources(core.context):
+        listed = core.provider.owned_resources(core.context)
+        core.sleep(STEP)
+        again = {one.resource_id: one.created_at for one in core.provider.owned_resources(core.context)}
+        for one in listed:
+            assert one.created_at == again[one.resource_id], "what is made once has one created_at"
             assert one.request_id == its[one.resource_id].get(tags.REQUEST, ""), one
             assert one.created_at, f"reconcile never judges what has no created_at: {one}"
             assert one.created_at <= core.clock.now(), one
@@ -737,6 +818,37 @@ class ProviderContract:
             if not isinstance(error.__cause__, DeathError):
                 raise
 
+    def hold_to_time(self, monkeypatch: pytest.MonkeyPatch, core: Core) -> None:
+        """Let each hook come back within the time of a call."""
+        call = Provider._call  # noqa: SLF001 - where every call comes by
+
+        def timed(provider: Provider, hook: str, **arguments: object) -> object:
+            began = core.clock.monotonic()
+            result = call(provider, hook, **arguments)
+            took = core.clock.monotonic() - began
+            assert took <= core.settings.call_timeout_sec, f"{hook} takes {took:.0f} s, and context.deadline is earlier"
+            return result
+
+        monkeypatch.setattr(Provider, "_call", timed)
+
+    def unanswered(self, core: Core, cloud: Cloud, minutes: float) -> tuple[Request, set[str]]:
+        """Let a process send the last call of a launch and die before it has noted the answer; give what was made."""
+        for _ in range(2):  # the second has what requests share already
+            journal, former = WatchedJournal(core.journal(), cloud.changes), core.request(1)
+            core.take_in(core.provider.provision(former, core.template, replace(core.context, journal=journal)))
+        others, request = set(cloud.machines()), core.request(2, minutes=minutes)
+        last = ("answered", len(journal.begun))
+        self.dying(core, request, WatchedJournal(core.journal(), cloud.changes, last))
+        return request, set(cloud.machines()) - others
+
+    def keeps(self, core: Core, request: Request, made: set[str]) -> None:
+        """Hold a request to what was made for it: it knows all of that, or looks for it, and nothing else."""
+        its = _ids(core.its(request))
+        assert its <= made, f"it takes what was not made for it: {its - made}"
+        if core.now(request).status is RequestStatus.FAILED:
+            assert not made, f"it is called refused, and has made {made}: {core.now(request).message}"
+        assert made <= its | _ids(self.looked_at(core, request).instances)
+
     def dying(self, core: Core, request: Request, journal: WatchedJournal) -> None:
         """Let a process provision a request, that is killed on its way; nothing of what it made is stored."""
         with self.death():
@@ -769,7 +881,11 @@ class ProviderContract:
         """Do what a poll does."""
         core.sleep(STEP)
         core.advance()
-        return core.discover()
+        found = core.discover()
+        for one in found.values():
+            units = sum(each.weight for each in one.instances if each.status is MachineStatus.RUNNING)
+            assert one.fulfilled <= units, f"fulfilled counts what runs: {one.fulfilled:g}, and {units:g} units run"
+        return found
 
     def until_done(self, core: Core) -> None:
         """Poll until no request is open."""

@@ -21,6 +21,7 @@ from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.journal import IntentFolder
 from hfcore.memory import FileMemory
 from hfcore.models import Machine, Release, Request, RequestKind, RequestStatus, Template
+from hfcore.records import encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +163,7 @@ class Core(Place):
         """Store what `provision` or `advance` made."""
         now = self.clock.now()
         request = lifecycle.provisioned(self.requests[made.request_id], made, now)
+        encode_request(request)  # what is no JSON value could not be stored
         self.requests[request.request_id] = request
         for one in made.instances:
             self.machines[one.instance_id] = lifecycle.machine_of(request.request_id, one, now, _name)

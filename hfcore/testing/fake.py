@@ -175,7 +175,7 @@ class FakeProvider:
         ours = tuple(
             OwnedResource(kind=kind, resource_id=key, request_id=its.get(REQUEST, ""), created_at=self.cloud.since)
             for key, (kind, its) in there.items()
-            if its.get(OWNER, context.owner) == context.owner  # what a test has put there has no tags
+            if its.get(OWNER) == context.owner
         )
         return self.cloud.give("owned_resources", ours)
 

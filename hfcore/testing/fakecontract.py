@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from hfcore.errors import CloudError
-from hfcore.models import Fault, FaultKind, MachineStatus, Reclaim, Template
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.models import Fault, FaultKind, Instance, MachineStatus, Reclaim, Template
 from hfcore.testing.cloud import Cloud
 from hfcore.testing.contract import ProviderContract
 from hfcore.testing.fake import FakeProvider
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from hfcore.plugins import Candidate
 
+_LONG = 600.0
 _REFUSED = CloudError(Fault(code="Refused", message="not now", kind=FaultKind.TRANSIENT))
+_NO_ANSWER = OutcomeUnknown(Fault(code="NoAnswer", message="no answer", kind=FaultKind.TRANSIENT))
 
 
 class FakeGround(Cloud):
@@ -44,9 +46,12 @@ class FakeGround(Cloud):
         """Let an instance die."""
         self.fake.set_status(MachineStatus.TERMINATED, machine_id)
 
-    def pass_time(self, seconds: float) -> None:  # noqa: ARG002 - its time passes by looks
-        """Let groups refill."""
+    def pass_time(self, seconds: float) -> None:
+        """Let groups refill; otherwise its time passes by looks, unless so much of it passes that all is over."""
         self.fake.refill()
+        if seconds >= _LONG:
+            going = [key for key, one in self.fake.instances.items() if one.status is MachineStatus.SHUTTING_DOWN]
+            self.fake.set_status(MachineStatus.TERMINATED, *going)
 
     def limit(self, machines: int) -> None:
         """Let no more machines than so many be had."""
@@ -58,7 +63,21 @@ class FakeGround(Cloud):
 
     def refuse_questions(self) -> None:
         """Fail every look."""
-        self.fake.fail("discover_instances", _REFUSED, times=100)
+        for hook in ("discover_instances", "owned_resources"):
+            self.fake.fail(hook, _REFUSED, times=100)
+
+    def lose_answer(self) -> None:
+        """Break off once the next group is made."""
+        self.fake.fail("provision", _NO_ANSWER, when_done=True)
+
+    def protect(self, machine_id: str) -> None:
+        """Let an instance not be ended."""
+        self.fake.protected.add(machine_id)
+
+    def stranger(self) -> str:
+        """Put an instance there that belongs to no group."""
+        self.fake.instances["f-stranger"] = Instance(instance_id="f-stranger", status=MachineStatus.RUNNING)
+        return "f-stranger"
 
     def reclaim(self, machine_id: str) -> None:
         """Announce that a machine is taken back."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from hfcore.context import noted
-from hfcore.errors import CloudError
+from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.hookspecs import hookimpl
 from hfcore.models import (
     Discovery,
@@ -24,14 +24,17 @@ from hfcore.models import (
     OwnedResource,
     ProviderInfo,
     Provisioned,
+    Reclaim,
     Released,
 )
+from hfcore.tags import REQUEST
 from hfcore.testing import FakeCloud, FakeProvider
+from hfcore.testing.fake import NO_CAPACITY, PROTECTED
 from hfcore.testing.fakecontract import FakeContract, FakeGround
 
 if TYPE_CHECKING:
     from hfcore.context import Context
-    from hfcore.models import PlannedCall, Problem, Reclaim, Release, Request, Template
+    from hfcore.models import Machine, PlannedCall, Problem, Release, Request, Template
 
 
 class Leaks(FakeProvider):
@@ -100,9 +103,10 @@ class NoIntent(FakeProvider):
     @hookimpl
     def release_instances(self, releases: tuple[Release, ...]) -> tuple[Released, ...]:
         def changed(release: Release) -> Released:
-            ids = frozenset(one.instance_id for one in release.machines)
+            named = frozenset(one.instance_id for one in release.machines)
+            ids, kept = named - self.cloud.protected, dict.fromkeys(named & self.cloud.protected, PROTECTED)
             self.cloud.end(release.request.request_id, *ids.intersection(self.cloud.standing()))
-            return Released(request_id=release.request.request_id, ending=ids)
+            return Released(request_id=release.request.request_id, ending=ids, faults=kept)
 
         return tuple(map(changed, releases))
 
@@ -608,6 +612,152 @@ class CallsWhatItDoesNotName(FakeProvider):
         return replace(self.info, operations=("fake:Launch", "fake:Freeze", "fake:End"))
 
 
+class RefusesTheUnanswered(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        try:
+            return super().provision(request, context)
+        except OutcomeUnknown as error:
+            raise CloudError(error.fault) from error
+
+
+class FindsOthers(FakeProvider):
+    """Takes all that runs for what a call that died has made."""
+
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        died = any(step.outcome is None for step in context.journal.steps(request.request_id))
+        made = super().provision(request, context)
+        everything = tuple(Instance(instance_id=one, listed=False) for one in self.cloud.living())
+        return replace(made, instances=everything) if died else made
+
+
+class GivesUpWhatIsNotShown(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        late = request.deadline is not None and context.clock.now() >= request.deadline
+        if late and self.cloud.show_after:
+            for step in context.journal.steps(request.request_id):
+                context.journal.drop(step)
+            raise CloudError(Fault(code="TooLate", message="nothing is shown", kind=FaultKind.INVALID))
+        return super().provision(request, context)
+
+
+class BlindForReturns(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, instances=()) if one.request_id.startswith("ret-") else one for one in found)
+
+
+class SwallowsQuestions(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        try:
+            return super().discover_instances(requests, context)
+        except CloudError:
+            at = context.clock.now()
+            return tuple(Discovery(request_id=one.request_id, observed_at=at) for one in requests)
+
+
+class PromisesTheProtected(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        given = super().release_instances(releases, context)
+        return tuple(replace(one, ending=one.ending.union(one.faults), faults={}) for one in given)
+
+
+class StopsAtTheProtected(FakeProvider):
+    @hookimpl
+    def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+        if self.cloud.protected.intersection(m.instance_id for one in releases for m in one.machines):
+            raise CloudError(PROTECTED)
+        return super().release_instances(releases, context)
+
+
+class ListsAnotherKind(FakeProvider):
+    @hookimpl
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        return tuple(replace(one, kind="machine") for one in super().owned_resources(context))
+
+
+class ListsAsMadeJustNow(FakeProvider):
+    @hookimpl
+    def owned_resources(self, context: Context) -> tuple[OwnedResource, ...]:
+        return tuple(replace(one, created_at=context.clock.now()) for one in super().owned_resources(context))
+
+
+class StumblesOverStrangers(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        assert all(one.tags[REQUEST] for one in self.cloud.instances.values())
+        return super().discover_instances(requests, context)
+
+
+class ShowsTheEndedAsStopped(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        def shown(one: Instance) -> Instance:
+            ended = one.status is MachineStatus.TERMINATED
+            return replace(one, status=MachineStatus.STOPPED) if ended else one
+
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, instances=tuple(map(shown, one.instances))) for one in found)
+
+
+class CountsWhatIsPending(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        found = super().discover_instances(requests, context)
+        return tuple(replace(one, fulfilled=float(len(one.instances))) for one in found)
+
+
+class KeepsWhatIsNoJson(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), provider_data={"zones": {"a", "b"}})
+
+
+class FindsByIdAlone(FakeProvider):
+    @hookimpl
+    def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+        def known(one: Discovery, request: Request) -> Discovery:
+            its = tuple(each for each in one.instances if each.instance_id in request.machine_ids)
+            return replace(one, instances=its)
+
+        return tuple(map(known, super().discover_instances(requests, context), requests))
+
+
+class UnsureOfRefusals(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        if self.cloud.capacity == 0:
+            raise OutcomeUnknown(NO_CAPACITY)
+        return super().provision(request, context)
+
+
+class TakesItsTime(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        context.clock.sleep(200)
+        return super().provision(request, context)
+
+
+class TellsReasonsAnyway(FakeProvider):
+    @hookimpl
+    def provision(self, request: Request, context: Context) -> Provisioned:
+        return replace(super().provision(request, context), faults=(NO_CAPACITY,))
+
+
+class EndsWhatItDoesNotKnow(FakeProvider):
+    @hookimpl
+    def reclaimed_instances(self, machines: tuple[Machine, ...], context: Context) -> tuple[Reclaim, ...]:
+        dead = {"code": "gone", "message": "it is not there", "status": MachineStatus.TERMINATED}
+        unknown = (one.instance_id for one in machines if one.instance_id not in self.cloud.instances)
+        told = super().reclaimed_instances(machines, context)
+        return (*told, *(Reclaim(instance_id=one, **dead) for one in unknown))
+
+
 class Contract(FakeContract):
     @pytest.fixture
     def fake(self) -> FakeCloud:
@@ -878,6 +1028,78 @@ class TestOneNameForAllEnds(Contract):
 
 class TestCallsWhatItDoesNotName(Contract):
     provider = CallsWhatItDoesNotName
+
+
+class TestRefusesTheUnanswered(Contract):
+    provider = RefusesTheUnanswered
+
+
+class TestFindsOthers(Contract):
+    provider = FindsOthers
+
+
+class TestGivesUpWhatIsNotShown(Contract):
+    provider = GivesUpWhatIsNotShown
+
+
+class TestBlindForReturns(Contract):
+    provider = BlindForReturns
+
+
+class TestSwallowsQuestions(Contract):
+    provider = SwallowsQuestions
+
+
+class TestPromisesTheProtected(Contract):
+    provider = PromisesTheProtected
+
+
+class TestStopsAtTheProtected(Contract):
+    provider = StopsAtTheProtected
+
+
+class TestListsAnotherKind(Contract):
+    provider = ListsAnotherKind
+
+
+class TestListsAsMadeJustNow(Contract):
+    provider = ListsAsMadeJustNow
+
+
+class TestStumblesOverStrangers(Contract):
+    provider = StumblesOverStrangers
+
+
+class TestShowsTheEndedAsStopped(Contract):
+    provider = ShowsTheEndedAsStopped
+
+
+class TestCountsWhatIsPending(Contract):
+    provider = CountsWhatIsPending
+
+
+class TestKeepsWhatIsNoJson(Contract):
+    provider = KeepsWhatIsNoJson
+
+
+class TestFindsByIdAlone(Contract):
+    provider = FindsByIdAlone
+
+
+class TestUnsureOfRefusals(Contract):
+    provider = UnsureOfRefusals
+
+
+class TestTakesItsTime(Contract):
+    provider = TakesItsTime
+
+
+class TestTellsReasonsAnyway(Contract):
+    provider = TellsReasonsAnyway
+
+
+class TestEndsWhatItDoesNotKnow(Contract):
+    provider = EndsWhatItDoesNotKnow
 
 
 class TestLooksByItsOwnClock(Contract):
