@@ -148,7 +148,7 @@ class Context:
     conf_dir: Path
 
 
-def launch_once(
+def launch_once(  # noqa: PLR0913 - a call and its place in the journal
     context: Context,
     request: Request,
     step: str,
@@ -157,6 +157,7 @@ def launch_once(
     *,
     send: Callable[[Intent], Mapping[str, Any]],
     find: Callable[[Intent], Mapping[str, Any] | None],
+    whole: Callable[[Mapping[str, Any]], bool] = bool,
     token: bool = True,
 ) -> Mapping[str, Any]:
     """Launch: carry out a change at most once for a request, whoever dies in between, and give its outcome.
@@ -173,7 +174,10 @@ def launch_once(
         parameters: What is sent, as JSON values.
         send: Sends a step's `parameters` with its `token`, and gives the outcome, as JSON values. Raises `CloudError`
             where the cloud has refused, `OutcomeUnknown` where it may have made something.
-        find: Gives the outcome of what a step has made, found by its token or by our tags; `None` if nothing is shown.
+        find: Gives the outcome of what a step has made, found by its token or by our tags, those included that have
+            ended by now; `None` if nothing is shown. Raises `CloudError` where the cloud can't be asked.
+        whole: Whether an outcome of `find` has all that was asked for. One that has not may be shown in part, and is
+            taken for the outcome only once the step is old enough.
         token: Whether the cloud makes nothing twice for one token.
 
     Raises:
@@ -193,7 +197,7 @@ def launch_once(
         intent = context.journal.begin(*place)
         may_have_been_sent = intent.replayed  # by another process, perhaps only just now
     if intent.outcome is None and may_have_been_sent and (late or not token):
-        intent = _looked_for(context, intent, find)
+        intent = _looked_for(context, intent, find, whole)
         if intent.outcome is None and late:
             raise CloudError(_TOO_LATE)
         intent = intent if intent.outcome is not None else context.journal.begin(*place)
@@ -214,22 +218,28 @@ def launch_once(
     return outcome
 
 
-def _looked_for(context: Context, intent: Intent, find: Callable[[Intent], Mapping[str, Any] | None]) -> Intent:
+def _looked_for(
+    context: Context,
+    intent: Intent,
+    find: Callable[[Intent], Mapping[str, Any] | None],
+    whole: Callable[[Mapping[str, Any]], bool],
+) -> Intent:
     """Close an open step by what it has made, or take it back once it has certainly made nothing."""
     try:
         outcome = find(intent)
     except CloudError as error:
         raise OutcomeUnknown(error.fault) from error
+    old = context.clock.now() - intent.begun_at >= VISIBILITY_DELAY
+    if not old and not (outcome is not None and whole(outcome)):
+        raise _not_shown_yet(intent.call)
     if outcome is not None:
         return context.journal.done(intent, outcome)
-    if context.clock.now() - intent.begun_at < VISIBILITY_DELAY:
-        raise _not_shown_yet(intent.call)
     context.journal.drop(intent)
     return intent
 
 
 def _not_shown_yet(call: str) -> OutcomeUnknown:
-    message = f"{call} may have been carried out, and the cloud shows nothing of it yet"
+    message = f"{call} may have been carried out, and the cloud does not show it all yet"
     return OutcomeUnknown(Fault(code="NotShownYet", message=message, kind=FaultKind.TRANSIENT))
 
 

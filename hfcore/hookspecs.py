@@ -23,9 +23,9 @@ What the words mean:
   One that replaces by itself what dies in it has `refills=True`, and is not `final` while it may still fill up.
 - **Fewer than asked** needs its reason: `Fault(code="NoRoom", message="…", kind=FaultKind.CAPACITY)`, in `faults` of
   `Provisioned` or `Discovery`. The kinds are CAPACITY, QUOTA, THROTTLE, TRANSIENT, PERMISSION, INVALID, GONE and
-  UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one. What a plug-in lacks for any call, such as
-  its address, is a `CloudError` before a step is begun. What a fault says, and whatever a plug-in writes down, is told
-  and stored: no secret and no user data gets in there.
+  UNKNOWN. `CloudError(fault)` and `OutcomeUnknown(fault)` are made of one, and have it as `fault`. What a plug-in lacks
+  for any call, such as its address, is a `CloudError` before a step is begun. What a fault says, and whatever a plug-in
+  writes down, is told and stored: no secret and no user data gets in there.
 
 The values that hooks give, with all their fields, by name; those in brackets may be left out:
 
@@ -52,26 +52,29 @@ moment, so that four rules hold:
 - **Every change stands between begin and done of `context.journal`**, so that the next process goes on with it. A
   launch is one step, of a name of its own in its request; `send` and `find` are the plug-in's:
 
-      outcome = launch_once(context, request, "launch", "acme:Launch", parameters, send=send, find=find)
+      outcome = launch_once(context, request, "launch", "acme:Launch", parameters, send=send, find=find, whole=whole)
 
   `send(step)` sends `step.parameters` with `step.token`, 64 characters of `0-9a-f`, the same each time, and gives what
   the cloud has answered, as JSON values. Where the cloud refused it raises `CloudError`, where no answer came, so that
   something may have been made, `OutcomeUnknown`. `find(step)` looks for what a call that died has made, by the token or
-  by our tags, and gives that in the same form, or `None`. Where the cloud takes no token (`token=False`), the step is
-  only sent again once nothing has been found for 5 minutes. A step that has its outcome is never sent again, whatever
-  has become of its machines: all that is told of a launch stands in it. The core forgets steps once that is stored.
+  by our tags, and gives that in the same form, what has ended by now included, or `None`; where it can't look, it
+  raises `CloudError`. `whole(outcome)` says whether that is all that was asked for: less may be shown only in part yet,
+  and counts once 5 minutes are over. Where the cloud takes no token (`token=False`), the step is sent again only once
+  nothing has been found for so long. A step that has its outcome is never sent again, whatever has become of its
+  machines: all that is told of a launch stands in it. The core forgets steps once that is stored.
 
   What may be made twice (to end, to stop, to remove) stands in
   `with noted(context, request_id, "end-m-1", "acme:End", {"id": "m-1"}):`, of another name for each thing; a refusal
-  (`CloudError`) takes that back, anything else leaves it open. Both are in `hfcore.context`.
+  (`CloudError`) takes that back, anything else leaves it open, such as `OutcomeUnknown` where no answer came. Both are
+  in `hfcore.context`.
 - **Nothing is launched past a request's deadline**, nor once `stop_launching` has been called.
 - **Machines are ended by `release_instances` alone**, exactly those that it names.
 
 The cloud is reached by `context.clients(service, patience)`, made by an entry point of group `hfcore.clouds`; a plug-in
 may go its own way to it, and then needs neither that entry point nor a region. Nothing in the core knows the form of a
 cloud's ids. `context.settings` are hfcore's own, and `hfcore.toml` takes no others: what a plug-in must be told
-besides, it reads from an environment variable named for it (`ACME_URL`), or from a template's field of its own
-(`template_fields`; `template.extra`).
+besides, it reads from an environment variable named for it (`ACME_URL`), or from a template's field of its own,
+`template.extra["colour"]`: of the fields that hfcore does not know, a request has those that `template_fields` names.
 
 When hooks are called: `validate_template` when templates are listed; `provision` by requestMachines; `advance`,
 `discover_instances`, then where it is due `stop_launching`, `release_instances` and `cleanup` by getRequestStatus;
@@ -233,7 +236,11 @@ def provision(request: Request, template: Template, context: Context) -> Provisi
             ids = client.made(step.token)
             return {"ids": ids} if ids else None
 
-        ids = launch_once(context, request, "launch", "acme:Launch", sent, send=send, find=find)["ids"]
+        def whole(outcome):
+            return len(outcome["ids"]) == sent["count"]
+
+        place = (context, request, "launch", "acme:Launch", sent)
+        ids = launch_once(*place, send=send, find=find, whole=whole)["ids"]
         short = Fault(code="NoRoom", message=f"{len(ids)} of {sent['count']} launched", kind=FaultKind.CAPACITY)
         return Provisioned(
             request_id=request.request_id,
@@ -366,8 +373,8 @@ def reclaimed_instances(  # type: ignore[empty-body]
         context: The context; its cache lets all plug-ins of a cloud share one answer.
 
     Returns:
-        One `Reclaim` for each such machine, with the moment. Of one that the cloud does not know, without status: the
-        core makes sure by `discover_instances` before it counts as gone.
+        One `Reclaim` for each such machine, with the moment; one that has crashed may be told of too. Of one that the
+        cloud does not know, without status: the core makes sure by `discover_instances` before it counts as gone.
 
     Raises:
         CloudError: The cloud could not be asked; nothing is taken back, the fault is told.
@@ -451,6 +458,9 @@ def owned_resources(context: Context) -> tuple[OwnedResource, ...]:  # type: ign
         Machines that are not ending (kind `instance`), and whatever else stands, such as a `group`; of one owner alone.
         Each with the request id of its tag, its `created_at`, without which reconcile never judges it, and its account
         where a cloud has such, so that the core can tell whether its request lives there.
+
+    Raises:
+        CloudError: The cloud could not be asked; nothing is judged then.
 
     Example:
         return tuple(

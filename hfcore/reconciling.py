@@ -130,7 +130,7 @@ class Reconciling:
             unused=timedelta(days=UNUSED_DAYS) if templates else None,
         )
         findings = (*judge.findings(), *judge.missing(frozenset(places) - told.keys()))
-        said = tuple(f"{place.region}: {why}" for place, why in told.items())
+        said = tuple(f"{place.region}: {why}" if place.region else why for place, why in told.items())
         count = len({one.key for one in held})
         return Survey(findings=findings, held=count, unlisted=said, doubt=records.doubt)
 

@@ -66,11 +66,7 @@ class TemplateSet:
         wrong = tuple(each for each in self.problems if each.template_id == template_id and _is_error(each))
         if wrong:
             said = "; ".join(str(problem) for problem in wrong)
-            raise TemplateError(
-                f"template {template_id} has errors: {said}",
-                problems=wrong,
-                hint="correct the file, or install what it names",
-            )
+            raise TemplateError(f"template {template_id} has errors: {said}", problems=wrong, hint=_remedy(wrong))
         known = ", ".join(template.template_id for template in self.templates)
         raise UnknownTemplate(f"there is no template {template_id}", hint=f"there are: {known or 'none'}")
 
@@ -84,9 +80,7 @@ class TemplateSet:
             return
         wrong = tuple(filter(_is_error, self.problems))
         said = "; ".join(str(problem) for problem in wrong) or "the files have none"
-        raise TemplateError(
-            f"no template can be used: {said}", problems=wrong, hint="correct the file, or install what it names"
-        )
+        raise TemplateError(f"no template can be used: {said}", problems=wrong, hint=_remedy(wrong))
 
 
 def infer_provider_api(template: Template) -> str:
@@ -287,6 +281,10 @@ def _of_defaults(problem: Problem, source: str, ids: Sequence[str]) -> Problem:
 
 def _placed(problem: Problem, source: str, template_id: str) -> Problem:
     return replace(problem, source=problem.source or source, template_id=problem.template_id or template_id)
+
+
+def _remedy(wrong: Iterable[Problem]) -> str:
+    return "correct the file" + ("; see: hfcore plugins list" if any(p.field == "providerApi" for p in wrong) else "")
 
 
 def _is_error(problem: Problem) -> bool:

@@ -65,14 +65,15 @@ def reconcile(
     undone = reconciling.act(meant) if meant else {}
     items = [_item(one, meant, undone) for one in survey.findings]
     columns = {
-        "RESOURCE": lambda item: f"{item['resource_id']}\n{item['kind']} in {item['region']}, {item['status']}",
+        "RESOURCE": lambda item: f"{item['resource_id']}\n{item['kind']}{_where(item)}",
         "REQUEST": lambda item: item["request_id"],
         "PROPOSED": lambda item: f"{item['proposed']}\n{item['leave']}".rstrip(),
         "WHY": lambda item: item["why"],
         "OUTCOME": lambda item: item["outcome"],
     }
     told = {"dry_run": dry_run, "held": survey.held, "unlisted": list(survey.unlisted), "doubt": survey.doubt}
-    empty = f"cloud and records agree: {survey.held} of ours in the cloud"
+    agree_so_far = "as far as it could be listed, " if survey.unlisted else ""
+    empty = f"{agree_so_far}cloud and records agree: {survey.held} of ours in the cloud"
     session.output.rows("reconcile", items, columns, empty=empty, **told)
     if not session.output.is_json:
         for why in (*survey.unlisted, *filter(None, [survey.doubt])):
@@ -81,6 +82,10 @@ def reconcile(
             session.output.note(_VOUCH)
     if undone or survey.unlisted:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _where(item: Mapping[str, Any]) -> str:
+    return "".join(f"{word} {item[name]}" for word, name in ((" in", "region"), (",", "status")) if item[name])
 
 
 def _chosen(findings: list[Finding], most: int) -> list[Finding]:

@@ -40,6 +40,7 @@ class Launcher:
         self.sent: list[str] = []
         self.shown: Mapping[str, Any] | None = None
         self.raised: list[BaseException | None] = []
+        self.whole = 1
 
     def send(self, step: Intent) -> Mapping[str, Any]:
         self.sent.append(step.token)
@@ -52,7 +53,10 @@ class Launcher:
 
     def launch(self, count: int = 2, *, token: bool = True) -> Mapping[str, Any]:
         place = (self.place.new_context(), self.request, "launch", "acme:Launch", {"count": count})
-        return launch_once(*place, send=self.send, find=self.find, token=token)
+        return launch_once(*place, send=self.send, find=self.find, whole=self.has_all, token=token)
+
+    def has_all(self, outcome: Mapping[str, Any]) -> bool:
+        return len(outcome["ids"]) >= self.whole
 
     def open_steps(self) -> list[str]:
         return [one.step for one in self.place.journal().steps("req-1") if one.outcome is None]
@@ -110,6 +114,27 @@ def test_without_a_token_what_a_launch_has_made_is_looked_for_before_it_is_sent_
     launcher.shown = None
     assert launcher.launch(token=False) == {"ids": ["m-7"]}
     assert len(launcher.sent) == 1
+
+
+def test_what_is_shown_in_part_is_taken_for_all_only_once_there_was_time_to_show_it(launcher: Launcher) -> None:
+    launcher.raised, launcher.whole = [NO_ANSWER], 2
+    with pytest.raises(OutcomeUnknown):
+        launcher.launch(token=False)
+    launcher.shown = {"ids": ["m-1"]}
+    with pytest.raises(OutcomeUnknown, match="NotShownYet"):
+        launcher.launch(token=False)
+    launcher.shown = {"ids": ["m-1", "m-2"]}
+    assert launcher.launch(token=False) == launcher.shown
+    assert len(launcher.sent) == 1
+
+
+def test_what_is_shown_in_part_for_long_is_all_that_was_made(launcher: Launcher) -> None:
+    launcher.raised, launcher.whole = [NO_ANSWER], 2
+    with pytest.raises(OutcomeUnknown):
+        launcher.launch(token=False)
+    launcher.shown = {"ids": ["m-1"]}
+    launcher.pass_time(VISIBILITY_DELAY)
+    assert launcher.launch(token=False) == launcher.shown
 
 
 def test_without_a_token_what_is_never_shown_is_sent_again(launcher: Launcher) -> None:
