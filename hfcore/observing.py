@@ -104,6 +104,9 @@ def observe(  # noqa: PLR0913 - each is a fact of its own that the judgement res
         request = settled(request, machines, discovery, unwanted, now)
     if is_orphan(request, now):
         unwanted = {**unwanted, **{machine.instance_id: ORPHANED for machine in machines}}
+    if not doubted:  # what was said to be ending, and is not
+        back = (m for m in machines if m.discarded and m.status not in ENDING)
+        unwanted = {**unwanted, **{machine.instance_id: machine.message or LATE for machine in back}}
     going = {machine.instance_id for machine in machines if was_ending(machine) or not is_live(machine)}
     unwanted = {key: reason for key, reason in unwanted.items() if key not in going}
     return Observed(request=replace(request, unwanted=unwanted), machines=machines, unwanted=unwanted, notice=notice)

@@ -35,6 +35,7 @@ from hfcore.models import (
     Problem,
     Provisioned,
     Reclaim,
+    Released,
     RequestStatus,
     Severity,
 )
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hfcore.context import Context
-    from hfcore.models import Discovery, Event, Machine, Request, Template
+    from hfcore.models import Discovery, Event, Machine, Release, Request, Template
     from tests.integration.conftest import Grid
 
 THROTTLED = CloudError(Fault(code="Throttling", message="slow down", kind=FaultKind.THROTTLE))
@@ -941,6 +942,29 @@ def test_machines_of_several_requests_are_returned_together(grid: Grid) -> None:
     grid.poll(answer.request_id)
     assert status(grid.poll(answer.request_id)) is RequestStatus.COMPLETED
     assert len(grid.cloud.called("release_instances")) == 1
+
+
+def test_an_unwanted_machine_that_was_only_said_to_be_ending_is_ended_again(grid: Grid) -> None:
+    class Promises(FakeProvider):
+        @hookimpl
+        def release_instances(self, releases: tuple[Release, ...], context: Context) -> tuple[Released, ...]:
+            if len(self.cloud.called("release_instances")) > 0:
+                return super().release_instances(releases, context)
+            self.cloud.begin("release_instances", ())
+            ids = frozenset(one.instance_id for release in releases for one in release.machines)
+            return tuple(Released(request_id=one.request.request_id, ending=ids) for one in releases)
+
+    grid.candidates.clear()
+    grid.install(Promises(grid.cloud), "Fake")
+    grid.cloud.run_after = 2
+    request_id = grid.request(1)
+    grid.poll(request_id)
+    grid.clock.advance(minutes=31)  # it pends at its deadline
+    assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
+    assert grid.cloud.living() == ["f-00001"]
+    grid.clock.advance(minutes=1)
+    grid.poll(request_id)
+    assert grid.cloud.living() == []
 
 
 @pytest.mark.parametrize("hook", ["provision", "discover_instances"])
