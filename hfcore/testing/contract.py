@@ -20,56 +20,41 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from itertools import chain
-from threading import Barrier
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
-from unittest.mock import patch
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from hfcore import tags
 from hfcore.context import Context
-from hfcore.errors import CloudError, OutcomeUnknown, PluginCallError
-from hfcore.lifecycle import is_finished, is_open
+from hfcore.errors import CloudError, OutcomeUnknown
+from hfcore.lifecycle import is_open
 from hfcore.models import EMPTY, Machine, MachineStatus, Release, Request, RequestStatus, Severity, Template
 from hfcore.plugincheck import checks
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
-from hfcore.testing.core import LOG, Core, DeathError, MovingClock
+from hfcore.testing.contractsteps import LONG, POLLS, STEP, ContractSteps, ids_of, live_ids
+from hfcore.testing.core import LOG, Core, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
 from hfcore.withheld import of_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from hfcore.models import Discovery, Provisioned
     from hfcore.testing.cloud import Cloud
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 SECRET = "aek3-Quoo7-ohW5"  # noqa: S105 - what no file, message or result may hold
-STEP = 21.0
-"""Seconds between two polls."""
-
-LONG = 600.0
-"""Seconds after which whatever was made is visible, and whatever was ended is gone."""
-
 INSTANCE = "instance"
-_POLLS = 40
-_MOMENT = 0.002
 _MOST_STEPS = 12
 _MANY = 5
 """Requests of a call that has more than one or two; a hook that leaves out the fourth is noticed."""
 
 
-class ProviderContract:
+class ProviderContract(ContractSteps):
     """What every provider plug-in keeps.
 
     Attributes:
@@ -170,13 +155,13 @@ class ProviderContract:
     def test_provisioning_twice_is_one_launch(self, core: Core, cloud: Cloud) -> None:
         request = core.request(2)
         first = self.provisioned(core, request)
-        wrong = _ids(one for one in first.instances if one.listed and not one.launch_time)
+        wrong = ids_of(one for one in first.instances if one.listed and not one.launch_time)
         assert not wrong, f"what only the answer to its launch names is listed=False, or it counts as seen: {wrong}"
         changes = cloud.changes()
         second = self.provisioned(core, request)
         assert cloud.changes() == changes
         assert second.resource_ids == first.resource_ids
-        assert _ids(second.instances) == _ids(first.instances)
+        assert ids_of(second.instances) == ids_of(first.instances)
         core.take_in(second)
         self.until_done(core)
         assert len(cloud.machines()) == 2  # noqa: PLR2004 - as asked
@@ -199,7 +184,7 @@ class ProviderContract:
             self.resumed(core, request)
             self.until_done(core)
             assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
-            assert set(cloud.machines()) - others == _ids(core.its(request)), f"death at {moment} {nth}"
+            assert set(cloud.machines()) - others == ids_of(core.its(request)), f"death at {moment} {nth}"
             assert len(core.its(request)) == 2  # noqa: PLR2004 - as asked
             if not journal.dead:
                 return
@@ -258,7 +243,7 @@ class ProviderContract:
             self.resumed(core, request, STEP)
         self.until_done(core)
         assert core.now(request).status is RequestStatus.COMPLETED, core.now(request).message
-        assert set(cloud.machines()) - others == _ids(core.its(request))
+        assert set(cloud.machines()) - others == ids_of(core.its(request))
         assert len(core.its(request)) == 2  # noqa: PLR2004 - as asked
 
     def test_what_was_launched_is_kept_though_nothing_can_be_asked(self, core: Core, cloud: Cloud) -> None:
@@ -342,7 +327,7 @@ class ProviderContract:
         asked = core.asked(*map(core.now, requests))
         found = self.at_once(core, core.provider.discover_instances, [((one,),) for one in asked])
         assert [one.request_id for (one,) in found] == [one.request_id for one in requests]
-        assert [_live(one) for (one,) in found] == [set(one.machine_ids) for one in asked]
+        assert [live_ids(one) for (one,) in found] == [set(one.machine_ids) for one in asked]
         assert [len(core.its(one)) for one in requests] == [2] * len(requests)
         assert {one.instance_id for one in core.machines.values()} == set(cloud.machines())
         module = import_module(core.provider.candidate.module)
@@ -404,7 +389,7 @@ class ProviderContract:
         at = {one.observed_at for one in found.values()}
         assert before <= min(at), "observed_at is when the call to the cloud began"
         assert max(at) <= core.clock.now()
-        seen = [_live(found[one.request_id]) for one in requests]
+        seen = [live_ids(found[one.request_id]) for one in requests]
         assert [len(one) for one in seen] == [2] * _MANY
         assert set().union(*seen) == set(cloud.machines())
         faults = [str(fault) for one in requests for fault in core.now(one).faults]
@@ -415,13 +400,13 @@ class ProviderContract:
         self.until_done(core)
         forgotten = replace(core.now(request), machine_ids=(), status=RequestStatus.IN_PROGRESS)
         (found,) = core.provider.discover_instances((forgotten,), core.context)
-        assert _live(found) == set(cloud.machines())
+        assert live_ids(found) == set(cloud.machines())
 
     def test_a_machine_of_somebody_else_s_is_in_nobody_s_way(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "stranger")
         stranger, request = cloud.stranger(), core.ask(2)
         self.until_done(core)
-        assert _live(self.looked_at(core, request)) == set(cloud.machines()) - {stranger}
+        assert live_ids(self.looked_at(core, request)) == set(cloud.machines()) - {stranger}
         assert stranger not in {one.resource_id for one in core.provider.owned_resources(core.context)}
 
     def test_what_comes_in_pages_is_read_to_the_last(self, core: Core, cloud: Cloud) -> None:
@@ -430,7 +415,7 @@ class ProviderContract:
         requests = [core.ask(4) for _ in range(2)]
         self.until_done(core)
         found = core.discover(*requests)
-        assert set().union(*(_live(found[one.request_id]) for one in requests)) == set(cloud.machines())
+        assert set().union(*(live_ids(found[one.request_id]) for one in requests)) == set(cloud.machines())
         owned = {one.resource_id for one in core.provider.owned_resources(core.context)}
         assert set(cloud.machines()) <= owned
 
@@ -451,7 +436,7 @@ class ProviderContract:
         self.until_over(core, request)
         assert core.now(request).status is RequestStatus.COMPLETED_WITH_ERRORS
         assert core.now(request).faults, "no fault tells why"
-        assert _ids(core.live(request)) == set(cloud.machines())
+        assert ids_of(core.live(request)) == set(cloud.machines())
 
     def test_a_request_that_gets_nothing_fails_and_leaves_nothing(self, core: Core, cloud: Cloud) -> None:
         self.require(cloud, "limit")
@@ -512,7 +497,7 @@ class ProviderContract:
         (asked,) = core.asked(core.now(request))
         asked = replace(asked, machine_ids=(cloud.unknown_id, *asked.machine_ids))
         (found,) = core.provider.discover_instances((asked,), core.context)
-        assert _live(found) == set(cloud.machines())
+        assert live_ids(found) == set(cloud.machines())
 
     def test_a_machine_is_shown_as_it_is(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(2)
@@ -522,7 +507,7 @@ class ProviderContract:
         cloud.kill(dead.instance_id)
         core.sleep(LONG)
         found = self.looked_at(core, request)
-        assert _live(found) == {lives.instance_id}
+        assert live_ids(found) == {lives.instance_id}
         assert found.fulfilled == lives.weight
         (shown,) = (one for one in found.instances if one.instance_id == lives.instance_id)
         assert shown.status is MachineStatus.RUNNING
@@ -567,9 +552,9 @@ class ProviderContract:
         core.freeze()
         parts = (slice(1, 2), slice(2), slice(2, 3), slice(1), slice(1, 3))
         wanted = [core.live(one)[part] for one, part in zip(requests, parts, strict=True)]
-        keep = set(cloud.machines()) - set().union(*map(_ids, wanted))
+        keep = set(cloud.machines()) - set().union(*map(ids_of, wanted))
         given = core.give_back(*chain(*wanted))
-        assert [given[one.request_id].ending for one in requests] == [*map(_ids, wanted)]
+        assert [given[one.request_id].ending for one in requests] == [*map(ids_of, wanted)]
         core.sleep(LONG)
         assert set(cloud.machines()) == keep
 
@@ -578,13 +563,13 @@ class ProviderContract:
         core.sleep(STEP)
         core.discover(request)
         first, *rest = core.live(request)
-        for _ in range(_POLLS):  # what can't be ended at once is told, and tried again
+        for _ in range(POLLS):  # what can't be ended at once is told, and tried again
             if core.release(request, first).ending:
                 break
             core.sleep(STEP)
         core.sleep(LONG)
         core.discover(request)
-        assert set(cloud.machines()) == _ids(rest)
+        assert set(cloud.machines()) == ids_of(rest)
 
     def test_a_release_may_be_repeated_and_what_is_gone_is_released(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(3)
@@ -597,7 +582,7 @@ class ProviderContract:
         core.machines[never.instance_id] = never
         for _ in range(2):
             released = core.release(request, never, gone, twice)
-            assert released.ending == _ids([never, gone, twice])
+            assert released.ending == ids_of([never, gone, twice])
             assert not released.faults
         core.sleep(LONG)
         assert set(cloud.machines()) == {lives.instance_id}
@@ -607,14 +592,14 @@ class ProviderContract:
         self.until_done(core)
         core.freeze()
         *returned, lives = core.live(request)
-        assert _live(core.about(*returned)) == _ids(returned), "a request of kind return asks about its machine_ids"
+        assert live_ids(core.about(*returned)) == ids_of(returned), "a return asks about its machine_ids"
         core.release(request, *returned)
         core.sleep(LONG)
         found = core.about(*returned)
         shown = {one.instance_id: one.status for one in found.instances}
         absent = MachineStatus.TERMINATED if found.thorough else None
-        ended = {one for one in _ids(returned) if shown.get(one, absent) is MachineStatus.TERMINATED}
-        assert ended == _ids(returned), f"what has ended is TERMINATED, or absent from a thorough answer: {shown}"
+        ended = {one for one in ids_of(returned) if shown.get(one, absent) is MachineStatus.TERMINATED}
+        assert ended == ids_of(returned), f"what has ended is TERMINATED, or absent from a thorough answer: {shown}"
         assert set(cloud.machines()) == {lives.instance_id}
 
     def test_what_can_not_be_ended_is_told_and_keeps_nothing_else_from_its_end(self, core: Core, cloud: Cloud) -> None:
@@ -643,7 +628,7 @@ class ProviderContract:
         ]
         for call in (releases[:2], releases[2:]):
             given = core.provider.release_instances(tuple(call), core.context)
-            assert [one.ending for one in given] == [_ids(one.machines) for one in call]
+            assert [one.ending for one in given] == [ids_of(one.machines) for one in call]
         core.sleep(LONG)
         assert set(cloud.machines()) == {lives.instance_id}
 
@@ -656,7 +641,7 @@ class ProviderContract:
         assert [one.done for one in again] == [True] * len(requests)
         core.sleep(LONG)
         assert set(cloud.machines()) == there
-        dead = _ids(core.live(one)[0] for one in requests)
+        dead = ids_of(core.live(one)[0] for one in requests)
         for one in sorted(dead):
             cloud.kill(one)
         core.sleep(LONG)
@@ -684,13 +669,13 @@ class ProviderContract:
         core.discover(*requests)
         self.cleaned(core, *requests)
         assert not [left for one in requests for left in _of(one, cloud.resources())]
-        assert set(cloud.machines()) == _ids(core.live(other))
+        assert set(cloud.machines()) == ids_of(core.live(other))
         again = core.provider.cleanup(tuple(map(core.now, requests)), core.context)
         assert [one.done for one in again] == [True] * _MANY
         (tried,) = core.provider.cleanup((core.now(other),), core.context)  # no reason to end what runs in it
         assert tried.done == (not _of(other, cloud.resources())), "done is what is gone"
         core.sleep(LONG)
-        assert set(cloud.machines()) == _ids(core.live(other))
+        assert set(cloud.machines()) == ids_of(core.live(other))
 
     def test_what_there_is_to_stop_or_remove_is_named_by_resource_ids(self, core: Core, cloud: Cloud) -> None:
         request = core.ask(2)
@@ -780,193 +765,12 @@ class ProviderContract:
         assert cloud.machines()
         assert not core.provider.owned_resources(core.context)
 
-    # How the tests go about it.
-
-    def need(self, core: Core, hook: str) -> None:
-        """Skip where the plug-in lacks an optional hook."""
-        if not core.provider.implements(hook):
-            pytest.skip(f"{core.provider.name} has no {hook}")
-
-    def require(self, cloud: Cloud, what: str) -> None:
-        """Skip where the cloud under test can't do something."""
-        if not cloud.can(what):
-            pytest.skip(f"{type(cloud).__name__} has no {what}()")
-
-    def at_once(self, core: Core, hook: Callable[..., T], calls: Sequence[tuple[object, ...]]) -> list[T]:
-        """Call a hook in as many threads, which start together and give way where they turn to the cloud or clock."""
-        start, context = Barrier(len(calls)), core.context
-        context = replace(context, clients=_giving_way(context.clients))
-
-        def called(arguments: tuple[object, ...]) -> T:
-            start.wait()
-            return hook(*arguments, context)
-
-        slow = patch.object(core.clock, "now", _giving_way(core.clock.now))
-        with slow, ThreadPoolExecutor(len(calls)) as pool:
-            return list(pool.map(called, calls))
-
-    def provisioned(self, core: Core, request: Request) -> Provisioned:
-        """Let a new process provision a request, without storing what it made."""
-        return core.provider.provision(request, core.template, core.context)
-
-    @contextmanager
-    def death(self) -> Iterator[None]:
-        """Let what is done inside be cut off by a death in the journal, if one comes."""
-        try:
-            yield
-        except PluginCallError as error:
-            if not isinstance(error.__cause__, DeathError):
-                raise
-
-    def hold_to_time(self, monkeypatch: pytest.MonkeyPatch, core: Core) -> None:
-        """Let each hook come back within the time of a call."""
-        call = Provider._call  # noqa: SLF001 - where every call comes by
-
-        def timed(provider: Provider, hook: str, **arguments: object) -> object:
-            began = core.clock.monotonic()
-            result = call(provider, hook, **arguments)
-            took = core.clock.monotonic() - began
-            assert took <= core.settings.call_timeout_sec, f"{hook} takes {took:.0f} s, and context.deadline is earlier"
-            return result
-
-        monkeypatch.setattr(Provider, "_call", timed)
-
-    def unanswered(self, core: Core, cloud: Cloud, minutes: float) -> tuple[Request, set[str]]:
-        """Let a process send the last call of a launch and die before it has noted the answer; give what was made."""
-        for _ in range(2):  # the second has what requests share already
-            journal, former = WatchedJournal(core.journal(), cloud.changes), core.request(1)
-            core.take_in(core.provider.provision(former, core.template, replace(core.context, journal=journal)))
-        others, request = set(cloud.machines()), core.request(2, minutes=minutes)
-        last = ("answered", len(journal.begun))
-        self.dying(core, request, WatchedJournal(core.journal(), cloud.changes, last))
-        return request, set(cloud.machines()) - others
-
-    def keeps(self, core: Core, request: Request, made: set[str]) -> None:
-        """Hold a request to what was made for it: it knows all of that, or looks for it, and nothing else."""
-        its = _ids(core.its(request))
-        assert its <= made, f"it takes what was not made for it: {its - made}"
-        if core.now(request).status is RequestStatus.FAILED:
-            assert not made, f"it is called refused, and has made {made}: {core.now(request).message}"
-        assert made <= its | _ids(self.looked_at(core, request).instances)
-
-    def dying(self, core: Core, request: Request, journal: WatchedJournal) -> None:
-        """Let a process provision a request, that is killed on its way; nothing of what it made is stored."""
-        with self.death():
-            core.provider.provision(request, core.template, replace(core.context, journal=journal))
-
-    def ended(self, core: Core, request: Request, context: Context) -> None:
-        """Let a process stop, give back and remove a request that is complete; nothing of that is stored."""
-        asked = core.now(request)
-        core.provider.stop_launching((asked,), context)
-        asked = replace(asked, frozen=True)
-        release = Release(request=asked, machines=tuple(core.live(request)), return_id="ret-1")
-        core.provider.release_instances((release,), context)
-        core.sleep(LONG)
-        core.provider.cleanup((asked,), context)
-
-    def resumed(self, core: Core, request: Request, every: float = LONG) -> None:
-        """Provision a request as later calls do, until it is known what became of it."""
-        for _ in range(_POLLS):
-            try:
-                core.provision(core.now(request))
-            except OutcomeUnknown:
-                core.sleep(every)
-            except CloudError:
-                return
-            else:
-                return
-        raise AssertionError("it is never known what became of the launch")
-
-    def polled(self, core: Core) -> dict[str, Discovery]:
-        """Do what a poll does."""
-        core.sleep(STEP)
-        core.advance()
-        found = core.discover()
-        for one in found.values():
-            units = sum(each.weight for each in one.instances if each.status is MachineStatus.RUNNING)
-            assert one.fulfilled <= units, f"fulfilled counts what runs: {one.fulfilled:g}, and {units:g} units run"
-        return found
-
-    def until_done(self, core: Core) -> None:
-        """Poll until no request is open."""
-        for _ in range(_POLLS):
-            found = self.polled(core)
-            if not any(map(is_open, core.requests.values())):
-                return
-        raise AssertionError("\n".join(_waits(core, one, found) for one in core.requests.values() if is_open(one)))
-
-    def until_over(self, core: Core, request: Request) -> None:
-        """Poll, and once it is clear that nothing more comes, to the request's deadline."""
-        for _ in range(5):
-            self.polled(core)
-        if is_open(core.now(request)):
-            core.sleep(31 * 60)
-            self.polled(core)
-
-    def looked_at(self, core: Core, request: Request) -> Discovery:
-        """Look at a request once."""
-        return core.discover(request)[request.request_id]
-
-    def cleaned(self, core: Core, *requests: Request) -> None:
-        """Stop and clean up what has ended, until that is done: what is still ending may be in the way."""
-        for _ in range(_POLLS):
-            core.freeze()
-            core.cleanup()
-            if all(is_finished(core.now(one)) for one in requests):
-                return
-            core.sleep(STEP)
-            core.discover()
-        raise AssertionError("the clean-up is never done")
-
-    def whole_life(self, core: Core) -> None:
-        """Let a request come, be stopped, be given back and be removed."""
-        request = core.ask(2)
-        self.until_done(core)
-        core.freeze()
-        live = tuple(core.live(request))
-        core.provider.reclaimed_instances(live, (core.now(request),), core.context)
-        core.provider.owned_resources(core.context)
-        core.release(request, *live)
-        core.sleep(LONG)
-        core.about(*live)
-        core.discover(request)
-        self.cleaned(core, request)
-
-
-def _giving_way(call: Callable[P, T]) -> Callable[P, T]:
-    """Let other threads go on before a call."""
-
-    def called(*arguments: P.args, **named: P.kwargs) -> T:
-        time.sleep(_MOMENT)
-        return call(*arguments, **named)
-
-    return called
-
-
-def _ids(these: Iterable[Any]) -> set[str]:
-    return {one.instance_id for one in these}
-
-
-def _live(found: Discovery) -> set[str]:
-    return {one.instance_id for one in found.instances if one.status in (MachineStatus.PENDING, MachineStatus.RUNNING)}
-
 
 def _of_a_call(value: object) -> bool:
     """Tell whether a value is what one call of a hook is given."""
     given = (Context, Request, Release, Machine)
     return isinstance(value, given) or (
         isinstance(value, tuple | list) and any(isinstance(one, given) for one in value)
-    )
-
-
-def _waits(core: Core, request: Request, found: Mapping[str, Discovery]) -> str:
-    """Say what a request that never ends still waits for."""
-    last, states = found.get(request.request_id), dict(Counter(str(one.status) for one in core.its(request)))
-    told = f"last fulfilled {last.fulfilled:g}, final {last.final}" if last else "in no Discovery"
-    return (
-        f"{request.request_id} is {request.status} after {_POLLS} polls: target {request.target}, {told}, machines "
-        f"{states or 'none'}; it ends once Discovery.fulfilled, the units that run, has come to its target, or final "
-        "says that no more comes, and none of its machines is pending"
     )
 
 
