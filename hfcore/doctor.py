@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hfcore.context import Clock, Intent
-    from hfcore.models import CheckStatus, Problem
+    from hfcore.models import CheckStatus, Problem, Request
     from hfcore.plugins import PluginRecord
 
 OLDEST_PYTHON: Final = (3, 11)
@@ -249,15 +249,32 @@ def store(data: Path, clock: Clock) -> Check:
 def accounts(data: Path, clock: Clock) -> dict[str, Counter[str]]:
     """Count the stored requests that are not over, for each cloud by account; none where the store can't be read."""
     found: dict[str, Counter[str]] = {}
-    with suppress(StoreError):
+    for request in _not_over(data, clock):
+        if request.account_id:
+            found.setdefault(request.cloud, Counter())[request.account_id] += 1
+    return found
+
+
+def lacking_plugins(data: Path, clock: Clock, records: Iterable[PluginRecord]) -> Iterator[Check]:
+    """Give a row for each plug-in that stored requests need which are not over, and that is not installed any more."""
+    there = {row.candidate.name.casefold() for row in records}
+    needed = ((one.provider_api, one.distribution) for one in _not_over(data, clock) if one.provider_api)
+    for (api, distribution), count in Counter(needed).items():
+        if api.casefold() not in there:
+            told = f"{count} stored request{'s need' if count > 1 else ' needs'} it, and it is not installed"
+            hint = f"pip install {distribution}" if distribution else "install it"
+            yield Check(name=f"plug-in {api}", status="error", message=told, hint=hint)
+
+
+def _not_over(data: Path, clock: Clock) -> Iterator[Request]:
+    with suppress(StoreError, OSError):  # the store has a row of its own
         if not is_there(data):
-            return found
+            return
         state = open_store(data, now=clock.now()).read()
         live = state.live_ids()
-        for request in state.requests():
-            if request.account_id and not (is_finished(request) and live.isdisjoint(request.machine_ids)):
-                found.setdefault(request.cloud, Counter())[request.account_id] += 1
-    return found
+        over = (one for one in state.requests() if is_finished(one) and live.isdisjoint(one.machine_ids))
+        gone = {one.request_id for one in over}
+        yield from (one for one in state.requests() if one.request_id not in gone)
 
 
 def store_lock(data: Path, patience: float = _LOCK_PATIENCE) -> Check:

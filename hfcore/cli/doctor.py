@@ -81,6 +81,7 @@ def _rows(session: Session, *, offline: bool) -> Iterator[Check]:
     yield host.byte_code(_sources(records))
     yield from host.plugins(records)
     if settings and logger:
+        yield from host.lacking_plugins(settings.work_dir / "data", SystemClock(), records)
         yield from _of_instance(settings)
         yield from registration.checks(settings, os.environ)
         yield from _of_templates(settings, logger, offline=offline)

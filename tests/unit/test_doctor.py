@@ -20,7 +20,7 @@ from hfcore.cli.running import SystemClock
 from hfcore.config import Settings
 from hfcore.files import FileLock
 from hfcore.journal import IntentFolder
-from hfcore.models import Problem, Severity
+from hfcore.models import Problem, Request, RequestStatus, Severity
 from hfcore.plugins import Candidate, PluginRecord, PluginStatus
 from hfcore.store import open_store
 
@@ -208,6 +208,21 @@ class TestStore:
         assert [one.status for one in found] == ["not checked"] * 2
         assert doctor.journal(tmp_path / "data", CLOCK, 60).status == "ok"
         assert not list(tmp_path.iterdir())
+
+    def test_a_plug_in_that_stored_requests_need_and_that_is_gone_is_an_error(self, data: Path) -> None:
+        its = {"provider_api": "Local", "distribution": "hfcore-local", "created_at": datetime.now(UTC)}
+        made = Request(request_id="req-1", status=RequestStatus.IN_PROGRESS, **its)
+        over = Request(request_id="req-2", status=RequestStatus.FAILED, **its)
+        with open_store(data, now=datetime.now(UTC)).transaction() as state:
+            state.save_request(made)
+            state.save_request(over)
+        (found,) = doctor.lacking_plugins(data, CLOCK, [])
+        assert (found.name, found.status, found.hint) == ("plug-in Local", "error", "pip install hfcore-local")
+        assert found.message.startswith("1 stored request needs it")
+        there = PluginRecord(
+            candidate=Candidate(name="local", module="m", distribution="d", version="1"), status=PluginStatus.DISABLED
+        )
+        assert not [*doctor.lacking_plugins(data, CLOCK, [there])]
 
     def test_a_damaged_one_is_an_error_with_what_to_do(self, data: Path) -> None:
         (data / "storage.json").write_text("{")
