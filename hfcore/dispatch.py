@@ -170,6 +170,10 @@ class Dispatch:
         missed = tuple(f"plug-in {row.candidate.name} is {row.status}: {row.reason}" for row in others)
         return tuple(map(self._plugins().provider, active)), missed
 
+    def installed(self) -> frozenset[str]:
+        """Give the names of all installed provider APIs and their aliases in lower case, usable or not."""
+        return frozenset(map(str.casefold, self._plugins().names()))
+
     def switched_off(self) -> tuple[str, ...]:
         """Name the plug-ins that a setting has switched off."""
         from hfcore.plugins import PluginStatus

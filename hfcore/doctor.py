@@ -257,7 +257,7 @@ def accounts(data: Path, clock: Clock) -> dict[str, Counter[str]]:
 
 def lacking_plugins(data: Path, clock: Clock, records: Iterable[PluginRecord]) -> Iterator[Check]:
     """Give a row for each plug-in that stored requests need which are not over, and that is not installed any more."""
-    there = {row.candidate.name.casefold() for row in records}
+    there = {name.casefold() for row in records for name in (row.candidate.name, *row.aliases)}
     needed = ((one.provider_api, one.distribution) for one in _not_over(data, clock) if one.provider_api)
     for (api, distribution), count in Counter(needed).items():
         if api.casefold() not in there:

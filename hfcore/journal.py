@@ -44,7 +44,8 @@ _LOCK_FILE: Final = ".lock"
 _END: Final = ".json"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # no dot: the first dot of a file name ends the request's id
 _STEP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_LONGEST_STEP: Final = 100
+_LONGEST_STEP: Final = 160
+_KEPT_OF_STEP: Final = 80
 _CLAIMS: Final = 256
 
 HUNG_AFTER: Final = timedelta(minutes=10)
@@ -360,7 +361,7 @@ def _file_part(step: str) -> str:
         return step
     from hashlib import sha256
 
-    kept = re.sub(r"[^A-Za-z0-9_-]+", "_", step)[:_LONGEST_STEP]
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "_", step)[:_KEPT_OF_STEP]
     return f"{kept}-{sha256(step.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 

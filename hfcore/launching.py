@@ -107,7 +107,7 @@ class Launching:
             raise
         stored = self._take_in_launch(request, made, started)
         if stored.status is RequestStatus.FAILED and lifecycle.is_open(request):
-            raise _refusal(made)
+            raise _refusal(stored.faults)
         return stored
 
     def with_user_data(self, request: Request) -> Request:
@@ -282,6 +282,5 @@ def _without_its_user_data(template: Template) -> TemplateError:
     )
 
 
-def _refusal(made: Provisioned) -> CloudError:
-    faults = made.faults or (Fault(code="NothingMade", message="the cloud made nothing, and gave no reason"),)
-    return CloudError(faults[-1])
+def _refusal(faults: tuple[Fault, ...]) -> CloudError:
+    return CloudError((Fault(code="NothingMade", message="the cloud made nothing, and gave no reason"), *faults)[-1])

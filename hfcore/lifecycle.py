@@ -328,9 +328,12 @@ def newer(old: Machine, new: Machine) -> Machine:
 
     An observation that shows nothing new leaves the old record as it is, its time included: nothing is written. One
     that only names the machine tells nothing of its status. A record of a time to come (`CLOCK_SET_BACK`) is older.
-    A public address goes when a machine stops; others stay, and so does the first reason why it is ending.
+    A public address goes when a machine stops; others stay, and so does the first reason why it is ending. What was
+    ended here is shown as it was for a while: that is no news of it.
     """
     late, early = (old, new) if is_younger(old, new.observed_at) else (new, old)
+    if late is new and _is_ending_still(old, new):
+        return old
     terminated = MachineStatus.TERMINATED in (old.status, new.status)
     named_only = not late.listed and late.status is MachineStatus.PENDING
     shows_all = late.listed and late.status in _WITH_ADDRESSES
@@ -360,6 +363,12 @@ def newer(old: Machine, new: Machine) -> Machine:
     if all(getattr(old, name) == value for name, value in merged.items()):
         return old
     return replace(late, **merged)
+
+
+def _is_ending_still(old: Machine, new: Machine) -> bool:
+    """Tell whether a look may be too early to show that a machine was ended here (EC2, eventual consistency)."""
+    shown_again = old.discarded and old.status in ENDING and new.status not in ENDING
+    return shown_again and new.observed_at - old.observed_at < VISIBILITY_DELAY
 
 
 def is_younger(machine: Machine, look: datetime) -> bool:
@@ -439,7 +448,7 @@ def _returned_units(machines: Iterable[Machine], discovery: Discovery) -> float:
 
 
 def _with_faults(old: tuple[Fault, ...], new: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    return tuple(dict.fromkeys((*old, *new)))[-KEPT_FAULTS:]
+    return tuple(dict.fromkeys((*(one for one in old if one not in new), *new)))[-KEPT_FAULTS:]
 
 
 def _losses(machines: Iterable[Machine], unwanted: Mapping[str, str]) -> Iterator[str]:

@@ -99,14 +99,17 @@ def observe(  # noqa: PLR0913 - each is a fact of its own that the judgement res
     request, machines, notice = _missing_and_seen(request, known, missing, seen, discovery, now)
     request = replace(request, account_id=request.account_id or discovery.account_id)
     unwanted = {**request.unwanted, **{machine.instance_id: LATE for machine in late}}
+    # What was said to be ending here, and is not.
+    back = [] if doubted else [m for m in machines if m.discarded and m.status not in ENDING]
+    again = {machine.instance_id: machine.message or LATE for machine in back}
     if is_open(request):
-        unwanted = _overlong(request, machines, discovery.observed_at, now, pending_timeout)
-        request = settled(request, machines, discovery, unwanted, now)
+        unwanted = again | _overlong(request, machines, discovery.observed_at, now, pending_timeout)
+        not_meant = sum(machine.weight for machine in back if machine.status is MachineStatus.RUNNING)
+        meant = replace(discovery, fulfilled=max(0.0, discovery.fulfilled - not_meant)) if not_meant else discovery
+        request = settled(request, machines, meant, unwanted, now)
     if is_orphan(request, now):
         unwanted = {**unwanted, **{machine.instance_id: ORPHANED for machine in machines}}
-    if not doubted:  # what was said to be ending, and is not
-        back = (m for m in machines if m.discarded and m.status not in ENDING)
-        unwanted = {**unwanted, **{machine.instance_id: machine.message or LATE for machine in back}}
+    unwanted = again | unwanted
     going = {machine.instance_id for machine in machines if was_ending(machine) or not is_live(machine)}
     unwanted = {key: reason for key, reason in unwanted.items() if key not in going}
     return Observed(request=replace(request, unwanted=unwanted), machines=machines, unwanted=unwanted, notice=notice)

@@ -31,10 +31,12 @@ HOOKS: Final[Mapping[str, frozenset[str]]] = {
 
 _GATHER: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_NAME: Final = (inspect.Parameter.KEYWORD_ONLY,)
+_FIELDS: Final = "template_fields"
+_SECRET: Final = re.compile(r"(?i)password|secret|token|credential|private_?key")
 _WORDS: Final = {
     "iam_actions": (re.compile(r"[\w.:/-]+"), "a permission without *, such as ec2:RunInstances"),
     "operations": (re.compile(r"[\w.-]+:\w+"), "service:Operation, such as ec2:RunInstances"),
-    "template_fields": (re.compile(r"[a-z][A-Za-z0-9]*"), "a field as files spell it, such as vmType"),
+    _FIELDS: (re.compile(r"[a-z][A-Za-z0-9]*"), "a field as files spell it, such as vmType, for no secret"),
 }
 
 
@@ -170,6 +172,9 @@ def _of_words(info: ProviderInfo) -> Iterator[Check]:
         words = tuple(map(str, getattr(info, name)))
         wrong = [f"{one!r}" for one in words if not pattern.fullmatch(one)]
         wrong += [f"{one} twice" for one in dict.fromkeys(words) if words.count(one) > 1]
+        wrong += [
+            f"{one!r}, which is stored with each request" for one in words if name == _FIELDS and _SECRET.search(one)
+        ]
         yield _row(
             name, wrong, f"{len(words)} named" if words else "none named", f"each is {expected}, and stands there once"
         )

@@ -211,11 +211,10 @@ class Polling:
         if shown is not discovery:
             units = sum(one.weight for one in shown.instances if one.status is MachineStatus.RUNNING)
             shown = replace(shown, fulfilled=min(shown.fulfilled, units))
-            found.note(request.request_id, str(shown.faults[-1]))
         ends_unknown = not lifecycle.is_open(request) or lifecycle.is_orphan(request, found.at)
         observed = observing.observe(
             request,
-            state.machines_of(request),
+            tuple(one for one in state.machines_of(request) if one.request_id == request.request_id),
             shown,
             asked=frozenset(found.questions[discovery.request_id].machine_ids),
             now=found.at,

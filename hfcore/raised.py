@@ -14,6 +14,8 @@ from hfcore.errors import word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MOST_STEPS = 30
+
 
 def raised(error: BaseException, module: str) -> str:
     """Say what a plug-in raised, and at which line of its own.
@@ -35,7 +37,7 @@ def raised(error: BaseException, module: str) -> str:
 def steps(error: BaseException) -> str:
     """Give the lines of code that led to an exception, as a traceback has them, without its text."""
     try:
-        return "".join(format_tb(error.__traceback__)).rstrip()
+        return "".join(format_tb(error.__traceback__, limit=-_MOST_STEPS)).rstrip()
     except Exception:  # noqa: BLE001 - as above
         return "how it came to that can't be told"
 

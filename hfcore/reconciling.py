@@ -229,15 +229,15 @@ class Reconciling:
         return f"account {answered} has answered, requests there live in {', '.join(sorted(others))}"
 
     def _unserved(self, state: State, place: Place) -> Iterable[str]:
-        """Say what lives there that no plug-in lists; one that is switched off is not missed."""
-        known = {one.name for one in self._dispatch.usable()[0]}
-        its = (one for one in state.requests() if (one.region, one.endpoint) == place and one.provider_api not in known)
-        off = self._dispatch.switched_off()
+        """Say what lives there that no plug-in lists, because it is not installed any more."""
+        known = self._dispatch.installed()
+        there = (one for one in state.requests() if (one.region, one.endpoint) == place)
+        its = (one for one in there if one.provider_api.casefold() not in known)
         return sorted(
             {
-                f"no plug-in that works lists {one.provider_api}: install {one.distribution or 'it'}; see plugins list"
+                f"nothing lists {one.provider_api}, which is not installed: install {one.distribution or 'it'}"
                 for one in its
-                if one.kind is RequestKind.CREATE and one.provider_api not in off and self._lives(state, one)
+                if one.kind is RequestKind.CREATE and self._lives(state, one)
             }
         )
 

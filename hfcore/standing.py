@@ -53,7 +53,9 @@ def progress(request: Request, machines: tuple[Machine, ...]) -> str:
         return "; ".join(part for part in (told, request.message) if part)
     running = sum(machine.weight for machine in machines if machine.status is MachineStatus.RUNNING)
     back = sum(machine.weight for machine in machines if machine.return_id and machine.status in ENDING)
-    why = f"; {request.faults[-1]}" if request.faults and running + back < request.target else ""
+    wanted = (m for m in machines if not m.return_id and m.instance_id not in request.unwanted)
+    coming = sum(machine.weight for machine in wanted if machine.status is MachineStatus.PENDING)
+    why = f"; {request.faults[-1]}" if request.faults and running + back + coming < request.target else ""
     if not machines:
         return f"no machines yet: {in_units(request.target)} asked of {request.provider_api}{why}"
     given_back = f", {back:g} given back" if back else ""

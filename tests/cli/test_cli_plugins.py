@@ -256,6 +256,7 @@ def test_check_has_a_row_for_each_thing_and_is_content_with_a_good_plugin(cli: C
         ('operations=("fake:Launch",)', 'operations=("Launch",)', "operations", "'Launch'"),
         ('("fakeField", ', '("fakeField", "fakeField", ', "template_fields", "fakeField twice"),
         ('("fakeField", ', '("fake_field", ', "template_fields", "fake_field"),
+        ('("fakeField", ', '("rootPassword", ', "template_fields", "'rootPassword', which is stored"),
         ("call_budgets", 'refused_fields={"keyname": "no"}, call_budgets', "fields that are not honoured", "keyName"),
         ("call_budgets", 'without_effect={"fakeField": "-"}, call_budgets', "fields that are not honoured", "and not"),
     ],

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from hfcore import hookimpl, lifecycle, standing, templates
+from hfcore import doctor, hookimpl, lifecycle, standing, templates
 from hfcore.errors import (
     CapacityExceeded,
     CloudError,
@@ -552,7 +552,7 @@ def test_without_a_stand_in_nothing_of_an_uninstalled_plug_in_is_called_gone(gri
     assert statuses(view) == ["running", "running"]
     assert "'Fake' is not installed: install hfcore-fake" in view.message
     (told,) = grid.open().reconciling.survey().unlisted
-    assert "lists Fake: install hfcore-fake" in told
+    assert "Fake, which is not installed: install hfcore-fake" in told
     grid.install(FakeProvider(grid.cloud), "Fake")
     grid.flags["disabled_plugins"] = "Fake"
     assert not grid.open().reconciling.survey().unlisted
@@ -963,6 +963,9 @@ def test_an_unwanted_machine_that_was_only_said_to_be_ending_is_ended_again(grid
     assert status(grid.poll(request_id)) is RequestStatus.COMPLETED_WITH_ERRORS
     assert grid.cloud.living() == ["f-00001"]
     grid.clock.advance(minutes=1)
+    assert statuses(grid.poll(request_id)) == ["shutting-down"]  # the look may be too early to show it
+    assert len(grid.cloud.called("release_instances")) == 1
+    grid.clock.advance(minutes=5)
     grid.poll(request_id)
     assert grid.cloud.living() == []
 
@@ -999,6 +1002,79 @@ def test_a_machine_that_another_request_has_is_left_with_that(grid: Grid, hook: 
     grid.poll(second)
     assert statuses(grid.poll(first)) == ["running"]
     assert sorted(grid.cloud.living()) == ["f-00001", "f-00002"]
+
+
+def test_a_request_that_an_older_version_let_name_anothers_machine_does_not_end_it(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = grid.complete(1)
+
+    class Grabs(FakeProvider):
+        @hookimpl
+        def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+            def grabbed(one: Discovery) -> Discovery:
+                its = (*one.instances, replace(one.instances[0], instance_id="f-00001"))
+                return replace(one, instances=its) if one.request_id != first else one
+
+            return tuple(map(grabbed, super().discover_instances(requests, context)))
+
+    grid.candidates.clear()
+    grid.install(Grabs(grid.cloud), "Fake")
+    with monkeypatch.context() as patch:
+        patch.setattr("hfcore.polling.own", lambda _, discovery: discovery)
+        second = grid.request(2)
+        grid.poll(second)
+    for _ in range(3):
+        grid.poll(second)
+        grid.clock.advance(minutes=6)
+    assert statuses(grid.poll(first)) == ["running"]
+    assert grid.cloud.living() == ["f-00001", "f-00002", "f-00003"]
+
+
+def test_what_is_on_its_way_has_no_reason_why_it_is_not_there(grid: Grid) -> None:
+    grid.cloud.run_after, grid.cloud.capacity = 1, 2
+    message = "0 of 2 units running, on 0 running machines"
+
+    class Tells(FakeProvider):
+        @hookimpl
+        def provision(self, request: Request, context: Context) -> Provisioned:
+            return replace(
+                super().provision(request, context), faults=(Fault(code="Slow", message="one pool is full"),)
+            )
+
+    grid.candidates.clear()
+    grid.install(Tells(grid.cloud), "Fake")
+    assert grid.poll(grid.request(2)).message == message
+
+
+def test_of_several_reasons_the_one_that_still_holds_is_told(grid: Grid) -> None:
+    looks = iter(("full", "throttled", "full", "full"))
+
+    class Tells(FakeProvider):
+        @hookimpl
+        def discover_instances(self, requests: tuple[Request, ...], context: Context) -> tuple[Discovery, ...]:
+            fault = Fault(code="NotAll", message=next(looks))
+            found = super().discover_instances(requests, context)
+            return tuple(replace(one, final=False, faults=(fault,)) for one in found)
+
+    grid.candidates.clear()
+    grid.install(Tells(grid.cloud), "Fake")
+    grid.cloud.capacity = 1
+    request_id = grid.request(2)
+    assert [grid.poll(request_id).message.rpartition(": ")[2] for _ in range(4)] == [
+        "full",
+        "throttled",
+        "full",
+        "full",
+    ]
+
+
+def test_an_alias_of_an_installed_plug_in_is_installed(grid: Grid) -> None:
+    grid.candidates.append(replace(grid.candidates[0], name="Imitation"))
+    grid.write_templates({**TEMPLATE, "providerApi": "imitation"})
+    assert grid.stored(grid.complete(1))["provider_api"] == "Imitation"
+    assert not grid.open().reconciling.survey().unlisted
+    assert not [*doctor.lacking_plugins(grid.data, grid.clock, grid.open().plugins.records())]
 
 
 def test_a_machine_returned_while_its_request_is_open_counts_as_delivered(grid: Grid) -> None:

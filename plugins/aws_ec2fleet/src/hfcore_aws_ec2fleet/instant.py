@@ -72,7 +72,7 @@ def provision(context: Context, request: Request, template: Template) -> Provisi
         request_id=request.request_id,
         resource_ids=tuple(outcome["fleet"] for outcome in outcomes),
         instances=tuple(launched(one, made["fleet"], units, now) for made in outcomes for one in made["instances"]),
-        faults=(*(fault for outcome in outcomes for fault in faults(outcome)), *refusals, *unasked),
+        faults=(*unasked, *(fault for outcome in outcomes for fault in faults(outcome)), *refusals),
         provider_data={"final": final, "by_tag": bool(unasked) or not final},
         final=final,
         account_id=making(context),
