@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TOO_LATE = Fault(code="DeadlinePassed", message="its deadline has passed", kind=FaultKind.INVALID)
+TOO_LATE = Fault(
+    code="DeadlinePassed", message="not asked for any more: the deadline has passed", kind=FaultKind.INVALID
+)
 
 
 class Journal(Protocol):
@@ -191,7 +193,7 @@ def launch_once(  # noqa: PLR0913 - a call and its place in the journal
     place = (request.request_id, step, call, parameters)
     intent = next((one for one in context.journal.steps(request.request_id) if one.step == step), None)
     if intent is None and late:
-        raise CloudError(_TOO_LATE)
+        raise CloudError(TOO_LATE)
     may_have_been_sent = intent is not None
     if intent is None or (token and not late):
         intent = context.journal.begin(*place)
@@ -199,7 +201,7 @@ def launch_once(  # noqa: PLR0913 - a call and its place in the journal
     if intent.outcome is None and may_have_been_sent and (late or not token):
         intent = _looked_for(context, intent, find, whole)
         if intent.outcome is None and late:
-            raise CloudError(_TOO_LATE)
+            raise CloudError(TOO_LATE)
         intent = intent if intent.outcome is not None else context.journal.begin(*place)
         if intent.replayed:
             raise _not_shown_yet(call)

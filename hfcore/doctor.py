@@ -21,11 +21,11 @@ from hfcore.errors import HfcoreError, StoreError, StoreLocked, StoreUntrusted
 from hfcore.files import FileLock, remove_quietly, temporary_path
 from hfcore.journal import IntentFolder, is_dead
 from hfcore.lastwrite import may_lack
-from hfcore.lifecycle import is_finished
 from hfcore.models import Check, Severity
 from hfcore.plugins import PluginStatus
 from hfcore.store import open_store
 from hfcore.storefolder import JOURNAL_FOLDER, LOCK_FILE, is_there
+from hfcore.usage import not_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -270,11 +270,7 @@ def _not_over(data: Path, clock: Clock) -> Iterator[Request]:
     with suppress(StoreError, OSError):  # the store has a row of its own
         if not is_there(data):
             return
-        state = open_store(data, now=clock.now()).read()
-        live = state.live_ids()
-        over = (one for one in state.requests() if is_finished(one) and live.isdisjoint(one.machine_ids))
-        gone = {one.request_id for one in over}
-        yield from (one for one in state.requests() if one.request_id not in gone)
+        yield from not_over(open_store(data, now=clock.now()).read())
 
 
 def store_lock(data: Path, patience: float = _LOCK_PATIENCE) -> Check:

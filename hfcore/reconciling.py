@@ -28,6 +28,7 @@ from hfcore.records import decode_time
 from hfcore.storecheck import LACKS, taken_out
 from hfcore.storefolder import ARCHIVE_FOLDER, META_FILE, RESTORED_AT, read_meta
 from hfcore.strangers import Strangers
+from hfcore.usage import not_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -231,18 +232,14 @@ class Reconciling:
     def _unserved(self, state: State, place: Place) -> Iterable[str]:
         """Say what lives there that no plug-in lists, because it is not installed any more."""
         known = self._dispatch.installed()
-        there = (one for one in state.requests() if (one.region, one.endpoint) == place)
-        its = (one for one in there if one.provider_api.casefold() not in known)
+        its = (one for one in not_over(state) if (one.region, one.endpoint) == place)
         return sorted(
             {
                 f"nothing lists {one.provider_api}, which is not installed: install {one.distribution or 'it'}"
                 for one in its
-                if one.kind is RequestKind.CREATE and self._lives(state, one)
+                if one.kind is RequestKind.CREATE and one.provider_api.casefold() not in known
             }
         )
-
-    def _lives(self, state: State, request: Request) -> bool:
-        return not lifecycle.is_finished(request) or any(map(lifecycle.is_live, state.machines_of(request)))
 
     def _records(self, state: State, unlisted: Mapping[Place, str], archived: Iterable[_Archived]) -> Records:
         meta = read_meta(self._data / META_FILE)

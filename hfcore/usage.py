@@ -75,10 +75,18 @@ def finished_before(state: State, oldest: datetime, begun: frozenset[str]) -> tu
     )
 
 
+def not_over(state: State) -> tuple[Request, ...]:
+    """Give the requests that may still move, or whose machines live."""
+    live = state.live_ids()
+    return tuple(
+        one for one in state.requests() if not (lifecycle.is_finished(one) and live.isdisjoint(one.machine_ids))
+    )
+
+
 def own(state: State, made: Answer) -> Answer:
     """Take out of what a plug-in gave for a request the machines that are another's: a fault of it tells of them."""
-    known = {one.instance_id: state.machine(one.instance_id) for one in made.instances}
-    others = {key: one.request_id for key, one in known.items() if one and one.request_id != made.request_id}
+    known = filter(None, (state.machine(one.instance_id) for one in made.instances))
+    others = {one.instance_id: one.request_id for one in known if one.request_id != made.request_id}
     if not others:
         return made
     key, owner = next(iter(others.items()))

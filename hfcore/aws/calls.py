@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hfcore.aws.errors import MADE_BEFORE, NotOurs, asking, aws_request_id, failures, fault, refused
+from hfcore.context import TOO_LATE
 from hfcore.errors import CloudError, OutcomeUnknown
 from hfcore.lifecycle import VISIBILITY_DELAY
 from hfcore.models import EMPTY, RETRYABLE, Fault, FaultKind
@@ -24,9 +25,6 @@ R = TypeVar("R")
 THROTTLE_REPEATS = 2
 TOKEN_LIFE = timedelta(hours=24)
 """So long a token is known to be remembered (EC2 API reference of 2016; today's names no time)."""
-TOO_LATE = Fault(
-    code="DeadlinePassed", message="not asked for any more: the deadline has passed", kind=FaultKind.INVALID
-)
 LATER = "it is found out at the next call"
 _CONCLUSIVE = frozenset({FaultKind.CAPACITY, FaultKind.QUOTA})
 _THREADS = 8

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import hfcore
 from hfcore.aws import images, tags
 from hfcore.aws.accounts import making
-from hfcore.aws.calls import TOO_LATE, ask, is_late, once, repeat
+from hfcore.aws.calls import ask, is_late, once, repeat
 from hfcore.aws.errors import NotOurs, lost_launch_template
 from hfcore.aws.exports import exported
 from hfcore.aws.launch import digest, launch_data
 from hfcore.config import expanded
+from hfcore.context import TOO_LATE
 from hfcore.errors import CloudError, ConfigError, OutcomeUnknown
 from hfcore.models import EMPTY, Fault, FaultKind, PlannedCall
 from hfcore.withheld import SECRET, without_user_data

@@ -96,8 +96,10 @@ def init(
 
 def _other_api(session: Session) -> str:
     """Give the API of an installed plug-in, where none is of AWS; empty as well where none is installed."""
+    from hfcore.plugins import PluginStatus
+
     records = session.plugins_alone().records()
-    infos = [record.info for record in records if record.info and record.status == "active"]
+    infos = [record.info for record in records if record.info and record.status is PluginStatus.ACTIVE]
     return "" if any(info.cloud == "aws" for info in infos) else next((info.name for info in infos), "")
 
 

@@ -36,6 +36,7 @@ from hfcore.lifecycle import is_open
 from hfcore.models import EMPTY, Machine, MachineStatus, Release, Request, RequestStatus, Severity, Template
 from hfcore.plugincheck import checks
 from hfcore.plugins import Candidate, Plugins, PluginStatus, Provider
+from hfcore.reconcile import INSTANCE
 from hfcore.testing.contractsteps import LONG, POLLS, STEP, ContractSteps, ids_of, live_ids
 from hfcore.testing.core import LOG, Core, MovingClock
 from hfcore.testing.watching import MOMENTS, WatchedJournal, allowed, beyond, misfits
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from hfcore.testing.cloud import Cloud
 
 SECRET = "aek3-Quoo7-ohW5"  # noqa: S105 - what no file, message or result may hold
-INSTANCE = "instance"
 _MOST_STEPS = 12
 _MANY = 5
 """Requests of a call that has more than one or two; a hook that leaves out the fourth is noticed."""
